@@ -1,0 +1,58 @@
+"""Registrations: what the log knows of each recorder, on topic `registry`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from domain.events import Kind, Name
+from domain.ids import RecorderId
+
+State = Literal["draft", "confirmed", "noticed", "active", "suspended", "retired"]
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One recorder or camera as registered; the newest on the log counts.
+
+    Attributes:
+        recorder_id: Its id.
+        kind: What it is.
+        policy: Name of the jurisdiction's policy.
+        state: Ingest takes media of `active` ones only.
+        site_id: Premises or unit.
+        name: What people call it.
+        url: RTSP address to pull from, with credentials where needed; absent for recorders that push. Secret.
+        transport: How to pull RTP.
+        token_sha256: SHA-256 (hex) of the bearer token with which it pushes; absent where it may not.
+        expects_audio: Silence on its audio track is worth a finding.
+        continuous: Recording is expected at all times.
+        v: Version of the wire form.
+    """
+
+    recorder_id: RecorderId
+    kind: Kind
+    policy: Name
+    state: State = "active"
+    site_id: Name | None = None
+    name: Annotated[str, Meta(max_length=200)] | None = None
+    url: Annotated[str, Meta(max_length=2000, pattern=r"^rtsps?://")] | None = None
+    transport: Literal["tcp", "udp"] = "tcp"
+    token_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    expects_audio: bool = False
+    continuous: bool = False
+    v: Annotated[int, Meta(ge=1, le=1)] = 1
+
+    def accepts(self, token: str) -> bool:
+        """Tell whether this bearer token is the recorder's, in constant time."""
+        if self.token_sha256 is None:
+            return False
+        return hmac.compare_digest(hash_token(token), self.token_sha256)
+
+
+def hash_token(token: str) -> str:
+    """Return the SHA-256 under which a bearer token is kept (tokens are random, so no salt or stretching)."""
+    return hashlib.sha256(token.encode()).hexdigest()
