@@ -1,48 +1,115 @@
-"""The services of the tests. Each starts when first asked for and is gone when the run ends, however it ends."""
+"""The services of the tests. Each starts when first asked for and is gone when the run ends, however it ends.
 
-from collections.abc import Callable, Iterator, Mapping
+Those of the whole run are shared: name topics, groups, buckets and databases uniquely, and neither kill nor
+pause them. The factories start one of the test's own, with which it may do as it likes.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.services.browser import Browser
+from tests.services.gstreamer import GstRtspServer
 from tests.services.kafka import KafkaServer
 from tests.services.minio import MinioServer
+from tests.services.postgres import PostgresServer
+from tests.services.process import Server
+from tests.services.prometheus import PrometheusServer
+from tests.services.samples import RECIPES, Samples
+from tests.services.toxiproxy import ToxiproxyServer
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A broker shared by the whole run: name topics and groups uniquely, and do not kill it."""
+    """A broker of the whole run."""
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
         yield server
 
 
-@pytest.fixture
-def kafka_factory(tmp_path: Path) -> Iterator[Callable[..., KafkaServer]]:
-    """`kafka_factory(overrides=None)` starts a broker of the test's own, to kill and pause."""
-    with ExitStack() as started:
-
-        def start(overrides: Mapping[str, str] | None = None) -> KafkaServer:
-            directory = tmp_path / f"kafka-{len(list(tmp_path.glob('kafka-*')))}"
-            return started.enter_context(KafkaServer(directory, overrides))
-
-        yield start
-
-
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
-    """An S3 server shared by the whole run: name buckets uniquely, and do not kill it."""
+    """An S3 server of the whole run."""
     with MinioServer(tmp_path_factory.mktemp("minio")) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the whole run: `postgres.create_database(name)` gives an address."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def toxiproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToxiproxyServer]:
+    """A Toxiproxy of the whole run: `toxiproxy.add(name, upstream)` gives a proxy."""
+    with ToxiproxyServer(tmp_path_factory.mktemp("toxiproxy")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def samples() -> Samples:
+    """Sample recordings: `samples.get("small")`."""
+    return Samples()
+
+
+@pytest.fixture(scope="session")
+def gst_rtsp(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Iterator[GstRtspServer]:
+    """Every sample as a camera, each client from its start: `gst_rtsp.url("/small")`."""
+    mounts = {f"/{name}": samples.get(name).pipeline() for name in RECIPES}
+    with GstRtspServer(tmp_path_factory.mktemp("gst-rtsp"), mounts) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A Chromium of the whole run, with fake camera and autoplay: `browser.driver` is selenium's."""
+    with Browser(tmp_path_factory.mktemp("browser")) as server:
+        yield server
+
+
 @pytest.fixture
-def minio_factory(tmp_path: Path) -> Iterator[Callable[[], MinioServer]]:
-    """`minio_factory()` starts a server of the test's own, to kill and pause."""
+def own(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Starts a server of the given class in a folder of its own, and stops it when the test ends."""
+    numbers = count()
     with ExitStack() as started:
 
-        def start() -> MinioServer:
-            directory = tmp_path / f"minio-{len(list(tmp_path.glob('minio-*')))}"
-            return started.enter_context(MinioServer(directory))
+        def start(kind: Callable[..., Server], *arguments: object, **named: object) -> Server:
+            return started.enter_context(kind(tmp_path / f"server-{next(numbers)}", *arguments, **named))
 
         yield start
+
+
+@pytest.fixture
+def kafka_factory(own: Callable[..., Any]) -> Callable[..., KafkaServer]:
+    """`kafka_factory(overrides=None)`: a running broker to kill, pause and restart."""
+    return partial(own, KafkaServer)
+
+
+@pytest.fixture
+def minio_factory(own: Callable[..., Any]) -> Callable[..., MinioServer]:
+    """`minio_factory()`: a running S3 server to kill, pause and restart."""
+    return partial(own, MinioServer)
+
+
+@pytest.fixture
+def prometheus_factory(own: Callable[..., Any]) -> Callable[..., PrometheusServer]:
+    """`prometheus_factory(targets, rules=())`: a running Prometheus that scrapes `host:port` targets."""
+    return partial(own, PrometheusServer)
+
+
+@pytest.fixture
+def gst_rtsp_factory(own: Callable[..., Any]) -> Callable[..., GstRtspServer]:
+    """`gst_rtsp_factory(mounts, shared=False, auth=None)`: a running camera to kill and pause."""
+    return partial(own, GstRtspServer)
+
+
+@pytest.fixture
+def browser_factory(own: Callable[..., Any]) -> Callable[..., Browser]:
+    """`browser_factory(size=…, fake_camera=…, autoplay=…, arguments=…)`: a running Chromium."""
+    return partial(own, Browser)

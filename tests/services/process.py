@@ -9,9 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 # Below the kernel's ephemeral range (from 32768), so that no outgoing connection takes the port of a
 # server that is down for a moment.
@@ -21,20 +24,21 @@ _REAPER = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-groups = set()
+sessions = set()
 for line in sys.stdin:
-    sign, group = line[0], int(line[1:])
-    groups.add(group) if sign == "+" else groups.discard(group)
-for group in groups:
+    sign, session = line[0], int(line[1:])
+    sessions.add(session) if sign == "+" else sessions.discard(session)
+for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
     try:
-        os.killpg(group, signal.SIGKILL)
+        if os.getsid(pid) in sessions:
+            os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
 """
 
 
 class _Reaper:
-    """A child that outlives us by a moment: when our end of its pipe closes, it kills the groups still listed.
+    """A child that outlives us by a moment: when our end of its pipe closes, it kills the sessions still listed.
 
     PR_SET_PDEATHSIG would end a server with the *thread* that started it, so it does not serve here.
     """
@@ -43,14 +47,14 @@ class _Reaper:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
 
-    def tell(self, sign: str, group: int) -> None:
+    def tell(self, sign: str, session: int) -> None:
         with self._lock:
             if self._child is None:
                 self._child = subprocess.Popen(
                     [sys.executable, "-I", "-c", _REAPER], stdin=subprocess.PIPE, text=True, start_new_session=True
                 )
             assert self._child.stdin is not None
-            self._child.stdin.write(f"{sign}{group}\n")
+            self._child.stdin.write(f"{sign}{session}\n")
             self._child.stdin.flush()
 
 
@@ -82,8 +86,8 @@ def poll_until(ready: Callable[[], bool], what: str, timeout_s: float = 30, inte
         time.sleep(interval_s)
 
 
-class Server:
-    """One server process in its own process group. Subclasses say how to start it and when it is ready.
+class Server(ABC):
+    """One server process in a session of its own. Subclasses say how to start it and when it is ready.
 
     `start`, `stop`, `kill` (SIGKILL) and `restart` may be called in any order; ports and data stay the same.
     Used as a context manager it starts on entry and is gone on exit.
@@ -92,6 +96,8 @@ class Server:
     name = "server"
     ready_s = 60.0
     stop_s = 15.0
+    stop_signal = signal.SIGTERM
+    user: str | None = None  # another user than ours, for a server that root may not run
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -99,13 +105,13 @@ class Server:
         self.log_path = directory / f"{self.name}.log"
         self._child: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """The argument vector."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it is started")
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Asked repeatedly after the start; True once the server answers."""
-        raise NotImplementedError(f"{type(self).__name__} does not say when it is ready")
 
     def environment(self) -> Mapping[str, str]:
         """What is added to our own environment."""
@@ -139,6 +145,9 @@ class Server:
                 cwd=self.directory,
                 env={**os.environ, **self.environment()},
                 start_new_session=True,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
             )
         _reaper.tell("+", self._child.pid)
         try:
@@ -150,20 +159,22 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Asks the server to end (SIGTERM), and kills it if it does not within `stop_s`."""
+        """Asks the server to end, and kills it if it does not within `stop_s`."""
         if self._child is not None and self.alive:
             self.resume()
-            self._child.terminate()
+            self._child.send_signal(self.stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(self.stop_s)
         self.kill()
 
     def kill(self) -> None:
-        """kill -9 to the whole group, and waits until it is gone."""
+        """kill -9 to the server and all its children, and waits until they are gone."""
         if self._child is None:
             return
-        self._signal(signal.SIGKILL)
+        members = self._members()
+        self._signal(signal.SIGKILL, members)
         self._child.wait()
+        psutil.wait_procs(members, timeout=10)
         _reaper.tell("-", self._child.pid)
         self._child = None
 
@@ -201,7 +212,22 @@ class Server:
             raise RuntimeError(f"{self.name} ended with exit code {self._child.returncode} while starting")
         return self.is_ready()
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, number)
+    def _members(self) -> list[psutil.Process]:
+        """The server first, its descendants and whatever else is in its session (children may found their own)."""
+        if self._child is None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server = psutil.Process(self._child.pid)
+            family = [server, *server.children(recursive=True)]
+            return family + [other for other in psutil.process_iter() if self._adopted(other.pid, family)]
+        return []
+
+    def _adopted(self, pid: int, family: list[psutil.Process]) -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            return os.getsid(pid) == self.pid and all(pid != known.pid for known in family)
+        return False
+
+    def _signal(self, number: signal.Signals, members: Sequence[psutil.Process] | None = None) -> None:
+        for member in self._members() if members is None else members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.send_signal(number)

@@ -1,0 +1,84 @@
+# Everything a person or a machine does with this tree. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+TESTS ?= tests
+PYTEST ?= $(BIN)/pytest
+COMPILE := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+.PHONY: help demo up services test test-unit lint format types layers check bench schema lock clean
+
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The runtime set alone is enough to run; the dev set contains it, with the same pins.
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	if [ ! -e $(DEV) ]; then $(PIP) install --require-hashes -r requirements.lock; fi
+	$(INSTALL_SELF)
+	touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(INSTALL_SELF)
+	touch $(RUNTIME) $@
+
+.venv: $(DEV) ## the virtual environment with everything, from the lock
+
+demo: $(RUNTIME) ## simulated recorders and cameras, embedded, nothing to configure
+	$(BIN)/liuhen demo $(ARGS)
+
+up: $(RUNTIME) ## everything in one process, embedded
+	$(BIN)/liuhen up $(ARGS)
+
+services: ## fetch what the tests run for real: Kafka, MinIO, Prometheus, PostgreSQL, Chromium …
+	scripts/fetch-services
+
+test: $(DEV) services ## all tests, on real services; TESTS=path for some
+	$(PYTEST) $(TESTS)
+
+test-unit: $(DEV) ## the tests that need no service
+	$(PYTEST) -m "not (kafka or minio or postgres or prometheus or browser or gstreamer or faults)" $(TESTS)
+
+lint: $(DEV) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV) ## put the format right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV) ## mypy, strict
+	$(BIN)/mypy
+
+layers: $(DEV) ## imports only go down
+	PYTHONPATH=. $(BIN)/lint-imports
+
+check: lint types layers ## lint, types and layers
+
+bench: $(DEV) services ## the benchmarks, each beside a peer
+	for benchmark in benchmarks/bench_*.py; do $(BIN)/python "$$benchmark"; done
+
+schema: $(DEV) ## write docs/reference anew from the code
+	$(BIN)/python -m domain.schema docs/reference
+
+lock: ## resolve the dependencies anew
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip --quiet --disable-pip-version-check install uv
+	.venv-lock/bin/uv pip compile $(COMPILE) --upgrade -o requirements.lock requirements.in pyproject.toml
+	.venv-lock/bin/uv pip compile $(COMPILE) --upgrade -c requirements.lock --extra dev -o requirements-dev.lock requirements.in pyproject.toml
+	rm -rf .venv-lock
+
+clean: ## remove what was made here; the cache of services stays
+	rm -rf .venv .venv-lock build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
