@@ -1,0 +1,1 @@
+"""Recorders and cameras that behave, and misbehave, on a script: clients of a running system, nothing of its inside."""
