@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from domain.errors import InvalidInput
 from domain.events import Kind, Name
 from domain.ids import RecorderId
+
+MIN_TOKEN_CHARACTERS = 16
+"""Shorter bearer tokens are guessed."""
 
 State = Literal["draft", "confirmed", "noticed", "active", "suspended", "retired"]
 
@@ -56,3 +61,19 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 def hash_token(token: str) -> str:
     """Return the SHA-256 under which a bearer token is kept (tokens are random, so no salt or stretching)."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def hash_tokens(entry: Mapping[str, object]) -> dict[str, object]:
+    """Replace a plain `token` of a registration as written by a person by its `token_sha256`.
+
+    Raises:
+        InvalidInput: The token is not text, or too short.
+    """
+    kept = {name: value for name, value in entry.items() if name != "token"}
+    token = entry.get("token")
+    if token is None:
+        return kept
+    if not isinstance(token, str) or len(token) < MIN_TOKEN_CHARACTERS:
+        msg = f"token: must be text of at least {MIN_TOKEN_CHARACTERS} characters"
+        raise InvalidInput(msg, "token")
+    return {**kept, "token_sha256": hash_token(token)}

@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         store_secret_file: File that holds it.
         catalog: SQLAlchemy address: `sqlite:///FILE` or `postgresql+psycopg://…`.
         policy: Policy of recorders that name none.
+        recorders: TOML file of registrations (`[[recorder]]`) that are published at start; none where empty.
         http: `host:port` of this process's HTTP service (console, WHIP, API, metrics); port 0 takes a free one.
         spool: Directory for fragments that the log has not acknowledged.
         spool_max_bytes: Most that may wait there.
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store_secret_file: str = ""
     catalog: str = "sqlite:///data/catalog.db"
     policy: str = "wucheng"
+    recorders: str = ""
     http: str = "127.0.0.1:8600"
     spool: str = "data/spool"
     spool_max_bytes: Annotated[int, Meta(ge=16_000_000)] = 20_000_000_000

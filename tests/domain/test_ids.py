@@ -8,6 +8,7 @@ from domain.bus import partition_for
 from domain.clock import Instant
 from domain.errors import InvalidInput
 from domain.ids import check_recorder_id, check_session_id, finding_id
+from domain.registry import hash_token, hash_tokens
 
 
 def test_a_finding_id_depends_on_every_part_and_on_nothing_else() -> None:
@@ -37,3 +38,10 @@ def test_good_ids_pass() -> None:
 
 def test_partitioning_never_changes() -> None:
     assert [partition_for(key, 8) for key in ("cam-1", "rec-07", "x")] == [0, 6, 3]
+
+
+def test_a_plain_token_becomes_its_hash_and_a_short_one_is_refused() -> None:
+    entry = hash_tokens({"recorder_id": "a", "token": "correct horse battery"})
+    assert entry == {"recorder_id": "a", "token_sha256": hash_token("correct horse battery")}
+    with pytest.raises(InvalidInput, match="token"):
+        hash_tokens({"recorder_id": "a", "token": "short"})
