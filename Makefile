@@ -7,9 +7,9 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
-INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
+SELF := .venv/.self
 TESTS ?= tests
 PYTEST ?= $(BIN)/pytest
 COMPILE := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
@@ -23,53 +23,56 @@ help: ## list what there is
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
-	if [ ! -e $(DEV) ]; then $(PIP) install --require-hashes -r requirements.lock; fi
-	$(INSTALL_SELF)
+$(RUNTIME): requirements.lock | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.lock
 	touch $@
 
-$(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
+$(DEV): requirements-dev.lock | $(RUNTIME)
 	$(PIP) install --require-hashes -r requirements-dev.lock
-	$(INSTALL_SELF)
-	touch $(RUNTIME) $@
+	touch $@
 
-.venv: $(DEV) ## the virtual environment with everything, from the lock
+# Anew when a top-level package is added: the editable install lists them.
+$(SELF): pyproject.toml $(wildcard liuhen.py */__init__.py) | $(RUNTIME)
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
 
-demo: $(RUNTIME) ## simulated recorders and cameras, embedded, nothing to configure
+.venv: $(DEV) $(SELF) ## the virtual environment with everything, from the lock
+
+demo: $(RUNTIME) $(SELF) ## simulated recorders and cameras, embedded, nothing to configure
 	$(BIN)/liuhen demo $(ARGS)
 
-up: $(RUNTIME) ## everything in one process, embedded
+up: $(RUNTIME) $(SELF) ## everything in one process, embedded
 	$(BIN)/liuhen up $(ARGS)
 
 services: ## fetch what the tests run for real: Kafka, MinIO, Prometheus, PostgreSQL, Chromium …
 	scripts/fetch-services
 
-test: $(DEV) services ## all tests, on real services; TESTS=path for some
+test: $(DEV) $(SELF) services ## all tests, on real services; TESTS=path for some
 	$(PYTEST) $(TESTS)
 
-test-unit: $(DEV) ## the tests that need no service
+test-unit: $(DEV) $(SELF) ## the tests that need no service
 	$(PYTEST) -m "not (kafka or minio or postgres or prometheus or browser or gstreamer or faults)" $(TESTS)
 
-lint: $(DEV) ## ruff: rules and format
+lint: $(DEV) $(SELF) ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(DEV) ## put the format right
+format: $(DEV) $(SELF) ## put the format right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(DEV) ## mypy, strict
+types: $(DEV) $(SELF) ## mypy, strict
 	$(BIN)/mypy
 
-layers: $(DEV) ## imports only go down
+layers: $(DEV) $(SELF) ## imports only go down
 	PYTHONPATH=. $(BIN)/lint-imports
 
 check: lint types layers ## lint, types and layers
 
-bench: $(DEV) services ## the benchmarks, each beside a peer
+bench: $(DEV) $(SELF) services ## the benchmarks, each beside a peer
 	for benchmark in benchmarks/bench_*.py; do $(BIN)/python "$$benchmark"; done
 
-schema: $(DEV) ## write docs/reference anew from the code
+schema: $(DEV) $(SELF) ## write docs/reference anew from the code
 	$(BIN)/python -m domain.schema docs/reference
 
 lock: ## resolve the dependencies anew
