@@ -17,7 +17,7 @@ COMPILE := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url -
 .PHONY: help demo up services test test-unit lint format types layers check bench schema lock clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The runtime set alone is enough to run; the dev set contains it, with the same pins.
 $(BIN)/python:
