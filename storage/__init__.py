@@ -1,0 +1,1 @@
+"""Evidence at rest: object stores, object layout, segments, catalogue."""
