@@ -1,0 +1,1 @@
+"""Devices to the log: RTSP pulled, WHIP pushed, both through the same RTP core."""

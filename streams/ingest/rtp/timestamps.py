@@ -1,0 +1,66 @@
+"""32-bit RTP timestamps counted on over wraps, and over the jumps of senders that set their clock anew."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_JUMP_AHEAD_S: Final = 10.0
+_JUMP_BACK_S: Final = 5.0
+"""No reordering of pictures reaches so far back."""
+
+
+class TimestampUnwrapper:
+    """Turns 32-bit timestamps into a count that never jumps by itself.
+
+    Args:
+        clock_rate: Ticks per second.
+
+    Attributes:
+        jumps: How often the sender's timestamps jumped, which is bridged with the time that passed.
+    """
+
+    def __init__(self, clock_rate: int) -> None:
+        self.jumps = 0
+        self._rate = clock_rate
+        self._timestamp = -1
+        self._pts = 0
+        self._arrival_s = 0.0
+        self._restart = False
+
+    def restart(self) -> None:
+        """The sender began anew: the next timestamp says nothing about the one before it."""
+        self._restart = self._timestamp >= 0
+
+    def unwrap(self, timestamp: int, arrival_s: float) -> int:
+        """Return the unwrapped timestamp; the first one stands for itself.
+
+        Args:
+            timestamp: 32 bits as sent.
+            arrival_s: Monotonic arrival; only used to bridge jumps.
+        """
+        if self._timestamp < 0:
+            self._pts = timestamp
+        else:
+            step = ((timestamp - self._timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+            passed_s = arrival_s - self._arrival_s
+            if self._restart or self._is_jump(step / self._rate, passed_s):
+                self._restart = False
+                self.jumps += 1
+                step = max(1, round(passed_s * self._rate))
+            self._pts += step
+        self._timestamp = timestamp
+        self._arrival_s = arrival_s
+        return self._pts
+
+    def locate(self, timestamp: int) -> int | None:
+        """Unwrap a timestamp near the newest one (a sender report's) without taking it as one; None before any."""
+        if self._timestamp < 0 or self._restart:
+            return None
+        return self._pts + ((timestamp - self._timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+
+    @staticmethod
+    def _is_jump(step_s: float, passed_s: float) -> bool:
+        """Tell a jump from a pause, after which the timestamps have moved on as the time has, and from a burst."""
+        if step_s >= 0:
+            return step_s > _JUMP_AHEAD_S and step_s - passed_s > _JUMP_AHEAD_S
+        return step_s < -_JUMP_BACK_S
