@@ -46,6 +46,7 @@ up: $(RUNTIME) $(SELF) ## everything in one process, embedded
 
 services: ## fetch what the tests run for real: Kafka, MinIO, Prometheus, PostgreSQL, Chromium …
 	scripts/fetch-services
+	$(PYTHON) -m tests.services.samples
 
 test: $(DEV) $(SELF) services ## all tests, on real services; TESTS=path for some
 	$(PYTEST) $(TESTS)

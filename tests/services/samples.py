@@ -117,3 +117,8 @@ def _make(arguments: list[str], path: Path) -> None:
     quiet = ["-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
     subprocess.run([installed("FFmpeg", "ffmpeg"), *quiet, *arguments, str(draft)], check=True)
     draft.rename(path)
+
+
+if __name__ == "__main__":  # beforehand, so that no test's time limit has to hold the making
+    for wanted in RECIPES:
+        Samples().get(wanted)
