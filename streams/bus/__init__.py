@@ -1,0 +1,1 @@
+"""The log: the implementations of `domain.bus`. `connect` chooses one by its address."""
