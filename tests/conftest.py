@@ -23,6 +23,29 @@ from tests.services.prometheus import PrometheusServer
 from tests.services.samples import RECIPES, Samples
 from tests.services.toxiproxy import ToxiproxyServer
 
+_MARKERS = {
+    "kafka": "kafka",
+    "kafka_factory": "kafka",
+    "minio": "minio",
+    "minio_factory": "minio",
+    "postgres": "postgres",
+    "prometheus_factory": "prometheus",
+    "toxiproxy": "faults",
+    "gst_rtsp": "gstreamer",
+    "gst_rtsp_factory": "gstreamer",
+    "browser": "browser",
+    "browser_factory": "browser",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for a service carries its marker, so that `make test-unit` leaves out all who do."""
+    for item in items:
+        asked = _MARKERS.keys() & set(getattr(item, "fixturenames", ()))
+        for marker in sorted({_MARKERS[fixture] for fixture in asked}):
+            item.add_marker(marker)
+
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:

@@ -49,7 +49,6 @@ def _first_record(kafka: KafkaServer, topic: str) -> bytes | None:
         consumer.close()
 
 
-@pytest.mark.kafka
 def test_kafka_takes_records_of_8_mib(kafka: KafkaServer) -> None:
     kafka.create_topic("large", 3)
     assert kafka.topics()["large"] == 3
@@ -58,7 +57,6 @@ def test_kafka_takes_records_of_8_mib(kafka: KafkaServer) -> None:
     assert _first_record(kafka, "large-one") == bytes(_LARGEST_RECORD_BYTES)
 
 
-@pytest.mark.kafka
 def test_kafka_keeps_its_log_over_a_kill(kafka_factory: Callable[..., KafkaServer]) -> None:
     kafka = kafka_factory()
     kafka.create_topic("kept")
@@ -71,7 +69,6 @@ def test_kafka_keeps_its_log_over_a_kill(kafka_factory: Callable[..., KafkaServe
     assert _first_record(kafka, "kept") == b"before the kill"
 
 
-@pytest.mark.minio
 def test_minio_keeps_its_objects_over_a_kill(minio_factory: Callable[[], MinioServer]) -> None:
     minio = minio_factory()
     client = minio.client()
@@ -87,7 +84,6 @@ def test_minio_keeps_its_objects_over_a_kill(minio_factory: Callable[[], MinioSe
         answer.release_conn()
 
 
-@pytest.mark.minio
 def test_shared_minio_answers(minio: MinioServer) -> None:
     minio.client().make_bucket("services")
     assert minio.client().bucket_exists("services")
@@ -105,14 +101,11 @@ def test_postgres_keeps_its_rows_over_a_kill() -> None:
             assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
 
 
-@pytest.mark.postgres
 def test_shared_postgres_gives_a_database(postgres: PostgresServer) -> None:
     with psycopg.connect(postgres.create_database("services").replace("+psycopg", "")) as connection:
         assert connection.execute("SELECT current_database()").fetchone() == ("services",)
 
 
-@pytest.mark.minio
-@pytest.mark.faults
 def test_toxiproxy_cuts_and_heals(minio: MinioServer, toxiproxy: ToxiproxyServer) -> None:
     proxy = toxiproxy.add("services-minio", minio.endpoint)
     health = f"http://{proxy.address}/minio/health/live"
@@ -129,8 +122,6 @@ def test_toxiproxy_cuts_and_heals(minio: MinioServer, toxiproxy: ToxiproxyServer
     proxy.remove()
 
 
-@pytest.mark.kafka
-@pytest.mark.faults
 def test_kafka_clients_stay_behind_their_proxy(kafka: KafkaServer, toxiproxy: ToxiproxyServer) -> None:
     proxy = toxiproxy.add("services-kafka", kafka.proxied_upstream, kafka.proxied_bootstrap)
     brokers = (
@@ -140,7 +131,6 @@ def test_kafka_clients_stay_behind_their_proxy(kafka: KafkaServer, toxiproxy: To
     proxy.remove()
 
 
-@pytest.mark.prometheus
 def test_prometheus_sees_a_target_that_is_down(prometheus_factory: Callable[..., PrometheusServer]) -> None:
     dead = f"127.0.0.1:{free_port()}"
     prometheus = prometheus_factory([dead])
@@ -174,7 +164,6 @@ def _probe(url: str) -> set[str]:
 _FFMPEG_NAMES = {"h265": "hevc", "alaw": "pcm_alaw", "mulaw": "pcm_mulaw"}
 
 
-@pytest.mark.gstreamer
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_gstreamer_plays_every_sample(gst_rtsp: GstRtspServer, name: str) -> None:
     recipe = RECIPES[name]
@@ -182,7 +171,6 @@ def test_gstreamer_plays_every_sample(gst_rtsp: GstRtspServer, name: str) -> Non
     assert _probe(gst_rtsp.url(f"/{name}")) == {_FFMPEG_NAMES.get(codec, codec) for codec in codecs}
 
 
-@pytest.mark.gstreamer
 @pytest.mark.parametrize("method", ["basic", "digest"])
 def test_gstreamer_asks_who_is_there(
     gst_rtsp_factory: Callable[..., GstRtspServer], samples: Samples, method: str
@@ -222,7 +210,6 @@ def _frames(sample: Sample) -> str:
     return "".join(line[0] for line in shown.stdout.split())
 
 
-@pytest.mark.browser
 def test_browser_has_a_camera_and_runs_scripts(browser: Browser, tmp_path: Path) -> None:
     browser.driver.get("data:text/html,<title>here</title>")
     assert browser.driver.title == "here"
@@ -232,6 +219,7 @@ def test_browser_has_a_camera_and_runs_scripts(browser: Browser, tmp_path: Path)
     )
 
 
+@pytest.mark.faults
 def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from tests.services.toxiproxy import ToxiproxyServer\n"
