@@ -160,45 +160,47 @@ def decode(view: memoryview, at: int, end: int, topic: str, partition: int) -> R
     Raises:
         BadFrame: Its checksum fails, or its inner lengths contradict one another.
     """
+    value_at = value_begin(view, at, end)
+    return decode_parts(bytes(view[at:value_at]), bytes(view[value_at:end]), topic, partition)
+
+
+def value_begin(view: memoryview, at: int, end: int) -> int:
+    """Return where the value begins of the frame that begins at `at`; beyond `len(view)` where its head is longer.
+
+    Raises:
+        BadFrame: It would begin behind the frame's end.
+    """
     if end - at < FRAME_MIN_BYTES:
         raise BadFrame("shorter than any record")
-    _, crc = _LENGTH_CRC.unpack_from(view, at)
-    offset, timestamp, flags, header_count, key_bytes = _FIXED.unpack_from(view, at + _LENGTH_CRC.size)
-    body_at = at + FRAME_MIN_BYTES
-    data = bytes(view[at + _LENGTH_CRC.size : end]) if not header_count and end - at < 4096 else None
-    if data is not None:
-        return _decode_small(data, crc, topic, partition, (offset, timestamp, flags, key_bytes))
-    value_at = _value_at(view, body_at + key_bytes, end, header_count)
-    head, value = bytes(view[at + _LENGTH_CRC.size : value_at]), bytes(view[value_at:end])
-    if _crc32c(_crc32c(0, head), value) != crc:
-        raise BadFrame("checksum mismatch")
-    try:
-        key = head[_FIXED.size : _FIXED.size + key_bytes].decode() if flags & _HAS_KEY else None
-        headers = _headers(head, _FIXED.size + key_bytes, header_count)
-    except UnicodeDecodeError as error:
-        raise BadFrame("a name that is not UTF-8") from error
-    return Record(topic, partition, offset, key, value if flags & _HAS_VALUE else None, headers, Instant(timestamp))
-
-
-def _decode_small(data: bytes, crc: int, topic: str, partition: int, fixed: tuple[int, int, int, int]) -> Record:
-    offset, timestamp, flags, key_bytes = fixed
-    value_at = _FIXED.size + key_bytes
-    if _crc32c(0, data) != crc or value_at > len(data):
-        raise BadFrame("checksum mismatch")
-    key = data[_FIXED.size : value_at].decode() if flags & _HAS_KEY else None
-    value = data[value_at:] if flags & _HAS_VALUE else None
-    return Record(topic, partition, offset, key, value, _NO_HEADERS, Instant(timestamp))
-
-
-def _value_at(view: memoryview, at: int, end: int, header_count: int) -> int:
+    _, _, _, header_count, key_bytes = _FIXED.unpack_from(view, at + _LENGTH_CRC.size)
+    at += FRAME_MIN_BYTES + key_bytes
     for _ in range(header_count):
-        if at + _HEADER_SIZES.size > end:
-            raise BadFrame("headers longer than the record")
+        if at + _HEADER_SIZES.size > len(view):
+            return len(view) + 1
         name_bytes, value_bytes = _HEADER_SIZES.unpack_from(view, at)
         at += _HEADER_SIZES.size + name_bytes + value_bytes
     if at > end:
-        raise BadFrame("headers longer than the record")
+        raise BadFrame("its head is longer than itself")
     return at
+
+
+def decode_parts(head: bytes, value: bytes, topic: str, partition: int) -> Record:
+    """Read a frame whose value stands apart.
+
+    Raises:
+        BadFrame: Its checksum fails.
+    """
+    if _crc32c(_crc32c(0, head[_LENGTH_CRC.size :]), value) != _CRC.unpack_from(head, LENGTH_BYTES)[0]:
+        raise BadFrame("checksum mismatch")
+    offset, timestamp, flags, header_count, key_bytes = _FIXED.unpack_from(head, _LENGTH_CRC.size)
+    key_end = FRAME_MIN_BYTES + key_bytes
+    try:
+        key = head[FRAME_MIN_BYTES:key_end].decode() if flags & _HAS_KEY else None
+        headers = _headers(head, key_end, header_count) if header_count else _NO_HEADERS
+    except UnicodeDecodeError as error:
+        raise BadFrame("a name that is not UTF-8") from error
+    kept = value if flags & _HAS_VALUE else None
+    return Record(topic, partition, offset, key, kept, headers, Instant(timestamp))
 
 
 def _headers(head: bytes, at: int, header_count: int) -> Mapping[str, bytes]:
@@ -208,4 +210,4 @@ def _headers(head: bytes, at: int, header_count: int) -> Mapping[str, bytes]:
         name_at = at + _HEADER_SIZES.size
         at = name_at + name_bytes + value_bytes
         found[head[name_at : name_at + name_bytes].decode()] = head[name_at + name_bytes : at]
-    return found or _NO_HEADERS
+    return found

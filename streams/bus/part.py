@@ -35,6 +35,16 @@ class Descriptor:
         got = os.preadv(self.number, [buffer], position, 0 if wait else os.RWF_NOWAIT)
         return memoryview(buffer)[:got]
 
+    def read_value(self, position: int, size: int, *, wait: bool) -> bytes:
+        """Return `size` bytes without copying them once more.
+
+        Raises:
+            BlockingIOError: Without `wait`, and the last of it is not in memory.
+        """
+        if not wait and size:
+            os.preadv(self.number, [bytearray(1)], position + size - 1, os.RWF_NOWAIT)
+        return os.pread(self.number, size, position)
+
 
 class Part:
     """A part file.
