@@ -143,6 +143,10 @@ class TrackReceiver:
             due = complete if due is None else min(due, complete)
         return due
 
+    def reorder(self, limits: ReorderLimits) -> None:
+        """Wait for missing packets from now on; before the first one, when the transport is agreed on."""
+        self._order = ReorderBuffer(limits)
+
     def push(
         self, packet: Buffer, arrival_s: float, arrival: Instant, start: int = 0, end: int | None = None
     ) -> Sequence[AccessUnit]:
