@@ -1,0 +1,368 @@
+"""Objects in a directory of one machine: for one site, the demonstration and tests.
+
+Beside each other in the root stand `objects/` (the bytes, under their keys), `meta/` (one JSON file each: hash, lock,
+tags) and `tmp/`. The order of a put, so that a crash anywhere leaves either nothing or a whole pair:
+
+1. The bytes stand in `tmp/` (linked there where they are on the same file system, else copied) and are fsynced.
+2. The description is written, fsynced and renamed into `meta/`.
+3. The bytes are linked to their key, which fails where one is (create-only), and the directory is fsynced.
+
+An object is there when its bytes are; a description without bytes is left-over and is replaced. Steps 2 and 3 run
+under a lock file, so that two writers never mix their pairs. Read-only modes keep honest programs out; against root
+there is `?immutable=1` (the ext4 and XFS attribute, needs CAP_LINUX_IMMUTABLE), and in earnest an S3 with object lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import struct
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from domain.clock import Clock, Instant, SystemClock
+from domain.errors import IntegrityError, Refused, StoreUnavailable, StoreUnfit
+from storage.objects.port import CHUNK_BYTES, Head, Listed, SourceDamaged, Stored, Version, missing
+
+_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_IMMUTABLE_FL of linux/fs.h."""
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    """The description beside an object."""
+
+    sha256: str
+    size: int
+    retain_until_ms: int
+    content_type: str
+    tags: dict[str, str]
+    metadata: dict[str, str]
+
+
+class FileStore:
+    """See the module. A file's hash is the caller's word: its bytes never leave this machine's page cache in between.
+
+    Args:
+        root: Directory, made where missing.
+        immutable: Set the immutable attribute on each object.
+        clock: For locks.
+    """
+
+    threads = 4
+
+    def __init__(self, root: Path, *, immutable: bool = False, clock: Clock | None = None) -> None:
+        self._root = root
+        self._objects, self._metas, self._tmp = root / "objects", root / "meta", root / "tmp"
+        self._immutable = immutable
+        self._clock = clock or SystemClock()
+
+    def put(
+        self,
+        key: str,
+        source: Path | bytes,
+        *,
+        sha256: str,
+        retain_until: Instant,
+        tags: Mapping[str, str],
+        metadata: Mapping[str, str],
+        content_type: str,
+    ) -> Stored:
+        """See `ObjectStore.put`."""
+        if isinstance(source, bytes) and hashlib.sha256(source).hexdigest() != sha256:
+            msg = f"{key}: its bytes are not those of the hash"
+            raise SourceDamaged(msg)
+        with _translated(key):
+            target = self._objects / key
+            if target.exists():
+                return self._known(key, source, sha256)
+            staged = self._stage(source)
+            try:
+                meta = _Meta(sha256, staged.stat().st_size, int(retain_until), content_type, dict(tags), dict(metadata))
+                created = self._publish(key, staged, meta)
+            finally:
+                staged.unlink(missing_ok=True)
+            if not created:
+                return self._known(key, source, sha256)
+            _take(source)
+            if self._immutable:
+                _set_immutable(target, True)
+            return Stored("", meta.size)
+
+    def head(self, key: str, version_id: str) -> Head | None:
+        """See `ObjectStore.head`."""
+        with _translated(key):
+            meta = self._meta(key)
+            if meta is None or version_id:
+                return None
+            locked = Instant(meta.retain_until_ms)
+            return Head(key, "", meta.size, meta.sha256, locked, meta.metadata)
+
+    def tags(self, key: str, version_id: str) -> dict[str, str]:
+        """See `ObjectStore.tags`."""
+        with _translated(key):
+            meta = self._meta(key)
+        if meta is None or version_id:
+            raise missing(key)
+        return meta.tags
+
+    def read(self, key: str, version_id: str, start: int, length: int | None) -> Iterator[bytes]:
+        """See `ObjectStore.open_range`."""
+        with _translated(key):
+            if version_id or not (self._objects / key).is_file():
+                raise missing(key)
+            descriptor = os.open(self._objects / key, os.O_RDONLY | os.O_CLOEXEC)
+        return _pieces(key, descriptor, start, length)
+
+    def versions(self, key: str) -> list[Version]:
+        """See `ObjectStore.versions`."""
+        with _translated(key):
+            path = self._objects / key
+            return [Version("", path.stat().st_size)] if path.is_file() else []
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """See `ObjectStore.list`."""
+        folder = prefix.rpartition("/")[0]
+        with _translated(prefix):
+            for path in _files(self._objects / folder):
+                key = path.relative_to(self._objects).as_posix()
+                if key.startswith(prefix):
+                    yield Listed(key, path.stat().st_size)
+
+    def delete(self, key: str, version_id: str) -> None:
+        """See `ObjectStore.delete`."""
+        with _translated(key), self._lock():
+            meta = self._meta(key)
+            if meta is None or version_id:
+                return
+            if self._clock.now() < meta.retain_until_ms:
+                msg = f"{key}: locked until {Instant(meta.retain_until_ms)}"
+                raise Refused(msg)
+            path = self._objects / key
+            _set_immutable(path, False)
+            path.unlink()
+            _sync_folder(path.parent)
+            self._meta_path(key).unlink()
+
+    def probe(self) -> None:
+        """See `ObjectStore.probe`."""
+        with _translated("probe"):
+            staged = self._stage(b"probe")
+            linked = staged.with_suffix(".link")
+            try:
+                _probe_link(staged, linked)
+                if self._immutable:
+                    _probe_immutable(linked)
+            finally:
+                linked.unlink(missing_ok=True)
+                staged.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _stage(self, source: Path | bytes) -> Path:
+        """Step 1. A source whose fsync failed must not be used again: its dirty pages may be gone."""
+        _make_folder(self._tmp)
+        staged = self._tmp / uuid.uuid4().hex
+        if isinstance(source, bytes) or not _linked(source, staged):
+            _copy(source, staged)
+        descriptor = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o444)
+            os.fsync(descriptor)
+        except OSError as error:
+            staged.unlink(missing_ok=True)
+            msg = f"{staged}: not known to be on the disk: {error.strerror}"
+            raise SourceDamaged(msg) from error
+        finally:
+            os.close(descriptor)
+        return staged
+
+    def _publish(self, key: str, staged: Path, meta: _Meta) -> bool:
+        """Steps 2 and 3. False where the key is taken."""
+        target = self._objects / key
+        with self._lock():
+            if target.exists():
+                return False
+            self._write_meta(key, meta)
+            _make_folder(target.parent)
+            target.hardlink_to(staged)
+            _sync_folder(target.parent)
+            return True
+
+    def _write_meta(self, key: str, meta: _Meta) -> None:
+        path = self._meta_path(key)
+        _make_folder(path.parent)
+        draft = self._tmp / uuid.uuid4().hex
+        try:
+            _copy(msgspec.json.encode(meta), draft, sync=True)
+            draft.rename(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+    def _known(self, key: str, source: Path | bytes, sha256: str) -> Stored:
+        meta = self._meta(key)
+        if meta is None or meta.sha256 != sha256:
+            msg = f"{key}: stands in the store with other bytes"
+            raise IntegrityError(msg)
+        _sync_folder((self._objects / key).parent)  # a crash may have come between its link and its fsync
+        _take(source)
+        return Stored("", meta.size)
+
+    def _meta(self, key: str) -> _Meta | None:
+        try:
+            size = (self._objects / key).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            meta = msgspec.json.decode(self._meta_path(key).read_bytes(), type=_Meta)
+        except (FileNotFoundError, msgspec.MsgspecError) as error:
+            msg = f"{key}: its description is missing or cannot be read"
+            raise IntegrityError(msg) from error
+        if meta.size != size:
+            msg = f"{key}: {size} bytes long, was written with {meta.size}"
+            raise IntegrityError(msg)
+        return meta
+
+    def _meta_path(self, key: str) -> Path:
+        return self._metas / f"{key}.json"
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        _make_folder(self._root)
+        with (self._root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"{what}: {error.strerror or error}"
+        raise StoreUnavailable(msg) from error
+
+
+def _linked(source: Path, staged: Path) -> bool:
+    """Link instead of copying, where the file system lets us."""
+    try:
+        staged.hardlink_to(source)
+    except OSError as error:
+        if error.errno in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}:
+            return False
+        raise
+    return True
+
+
+def _copy(source: Path | bytes, target: Path, *, sync: bool = False) -> None:
+    with target.open("xb") as out:
+        if isinstance(source, bytes):
+            out.write(source)
+        else:
+            _copy_file(source, out.fileno())
+        out.flush()
+        if sync:
+            os.fsync(out.fileno())
+
+
+def _copy_file(source: Path, out: int) -> None:
+    with source.open("rb") as data:
+        left = os.fstat(data.fileno()).st_size
+        while left > 0:
+            sent = os.sendfile(out, data.fileno(), None, left)
+            if not sent:
+                msg = f"{source}: became shorter while it was copied"
+                raise SourceDamaged(msg)
+            left -= sent
+
+
+def _take(source: Path | bytes) -> None:
+    if isinstance(source, Path):
+        source.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each durably."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files below a folder, in the order of their keys' bytes: a folder sorts as its name and a slash."""
+    try:
+        entries = [(f"{entry.name}/" if entry.is_dir() else entry.name, entry.path) for entry in os.scandir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, path in sorted(entries):
+        if name.endswith("/"):
+            yield from _files(Path(path))
+        else:
+            yield Path(path)
+
+
+def _pieces(key: str, descriptor: int, start: int, length: int | None) -> Iterator[bytes]:
+    with os.fdopen(descriptor, "rb", buffering=0) as data, _translated(key):
+        data.seek(start)
+        left = length if length is not None else os.fstat(descriptor).st_size
+        while left > 0 and (piece := data.read(min(left, CHUNK_BYTES))):
+            left -= len(piece)
+            yield piece
+
+
+def _set_immutable(path: Path, wanted: bool) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags: int = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))[0]
+        changed = flags | _IMMUTABLE if wanted else flags & ~_IMMUTABLE
+        if changed != flags:
+            fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", changed))
+    except OSError as error:
+        if wanted or error.errno not in {errno.ENOTTY, errno.EOPNOTSUPP}:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _probe_link(staged: Path, linked: Path) -> None:
+    try:
+        linked.hardlink_to(staged)
+    except OSError as error:
+        msg = f"{staged.parent}: hard links do not work here ({error.strerror}); use a local file system or S3"
+        raise StoreUnfit(msg) from error
+    try:
+        linked.hardlink_to(staged)
+    except FileExistsError:
+        return
+    msg = f"{staged.parent}: a file may be replaced by a link to another; use a local file system or S3"
+    raise StoreUnfit(msg)
+
+
+def _probe_immutable(path: Path) -> None:
+    try:
+        _set_immutable(path, True)
+    except OSError as error:
+        msg = (
+            f"{path.parent}: the immutable attribute cannot be set ({error.strerror}); "
+            "run with CAP_LINUX_IMMUTABLE on ext4 or XFS, or without ?immutable=1"
+        )
+        raise StoreUnfit(msg) from error
+    _set_immutable(path, False)
