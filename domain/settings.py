@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         public_url: How devices reach this process, for `Location`; relative where empty.
         ice_hosts: Addresses to offer for WebRTC, comma-separated; all of the machine's where empty.
         whip_max_sessions: WHIP sessions one process takes before it answers 503.
+        whip_silent_s: Without a packet for so long, a WHIP peer is taken for gone.
+        whip_linger_s: How long a session that media alone has opened waits for a recorder that lost its connection.
         fragment_max_s: Longest fragment, seconds.
         fragment_max_bytes: Fragment size at which one is cut, bytes.
         segment_s: Length of a segment on the clock, seconds; must divide an hour.
@@ -60,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     public_url: str = ""
     ice_hosts: str = ""
     whip_max_sessions: Annotated[int, Meta(ge=1, le=10_000)] = 64
+    whip_silent_s: Positive = 10.0
+    whip_linger_s: Positive = 60.0
     fragment_max_s: Annotated[float, Meta(ge=0.5, le=4)] = 4.0
     fragment_max_bytes: Annotated[int, Meta(ge=65_536, le=4_000_000)] = 1_000_000
     segment_s: Annotated[int, Meta(ge=4, le=3600)] = 60

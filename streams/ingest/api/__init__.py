@@ -1,0 +1,1 @@
+"""The HTTP API for devices: telemetry, sessions, explanations, what a device still holds."""

@@ -1,0 +1,54 @@
+"""Who is calling: the bearer token of one recorder (RFC 6750)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+
+from domain.errors import InvalidInput, NotActive, NotAuthorized
+from domain.ids import check_recorder_id
+from domain.registry import Registration
+from streams.ingest.api.problems import Problem
+from streams.ingest.ports import IngestPort
+
+_MAX_TOKEN_CHARS: Final = 1024
+
+
+def authenticate(request: Request, ingest: IngestPort) -> Registration:
+    """Return the registration of the recorder in the path, if the token is its own and it is activated.
+
+    Raises:
+        NotAuthorized: No token, or not this recorder's.
+        Problem: 404, no such recorder; told only to those who bring a token.
+        NotActive: Registered, but not activated, suspended or retired; told only to the recorder itself.
+    """
+    token = bearer_token(request)
+    recorder_id = request.path_params["recorder_id"]
+    try:
+        registration = ingest.registration(check_recorder_id(recorder_id))
+    except InvalidInput:
+        registration = None
+    if registration is None:
+        raise Problem(404, "no such recorder", field="recorder_id")
+    if not registration.accepts(token):
+        msg = "not the token of this recorder"
+        raise NotAuthorized(msg)
+    if registration.state != "active":
+        msg = f"recorder is {registration.state}, not active"
+        raise NotActive(msg)
+    return registration
+
+
+def bearer_token(request: Request) -> str:
+    """Return the token of the `Authorization` header.
+
+    Raises:
+        NotAuthorized: None there, another scheme, or beyond any length in use.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not 0 < len(token) <= _MAX_TOKEN_CHARS:
+        msg = "needs `Authorization: Bearer` with the token of this recorder"
+        raise NotAuthorized(msg)
+    return token

@@ -1,0 +1,193 @@
+"""One publishing peer: packets from its transport through the RTP core into its feed, feedback on the way back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Final
+
+from aiortc import RTCCertificate
+
+from domain.clock import Clock
+from domain.media import AccessUnit
+from streams.ingest.ports import FeedHandle
+from streams.ingest.rtp.capture_clock import FeedClock
+from streams.ingest.rtp.feedback import FeedbackOptions
+from streams.ingest.rtp.reorder import ReorderLimits
+from streams.ingest.rtp.track import TrackReceiver
+from streams.ingest.sink import NoteKind
+from streams.ingest.whip.answer import feedback_for, uses_transport_cc
+from streams.ingest.whip.arrivals import ArrivalLog, extension_value
+from streams.ingest.whip.bitrate import AdviceSchedule
+from streams.ingest.whip.notes import Notes
+from streams.ingest.whip.offer import Offer, OfferedTrack
+from streams.ingest.whip.transport import PeerTransport
+
+ARRIVALS_EVERY_S: Final = 0.1
+
+# A recording may wait longer than a call: twice the round trip of a bad mobile link, and under the second at which a
+# gap counts.
+_WAIT: Final = {"delay_s": 0.6, "packets": 1024, "nack_every_s": 0.08, "nack_tries": 6}
+
+_log = logging.getLogger(__name__)
+
+
+class Ending(StrEnum):
+    """Why a peer is no more."""
+
+    DELETED = "deleted"
+    REPLACED = "replaced"
+    SILENT = "silent"
+    CLOSED = "closed by peer"
+    UNCONNECTED = "never connected"
+    SESSION_ENDED = "session ended"
+    FAULT = "fault"
+    SHUTDOWN = "shutdown"
+
+
+class WhipPeer:
+    """What one `POST` has brought about.
+
+    Args:
+        offer: What was agreed on.
+        feed: Where access units go.
+        clock: Wall and monotonic time.
+        certificate: Of this process.
+        on_end: Called at most once, from a callback, when the peer has ended by itself.
+
+    Attributes:
+        id: Unguessable part of its `Location`.
+        heard_s: When the last authentic packet came, monotonic; of its making before the first.
+        connected: Media may come.
+    """
+
+    def __init__(
+        self,
+        offer: Offer,
+        feed: FeedHandle,
+        clock: Clock,
+        certificate: RTCCertificate,
+        on_end: Callable[[WhipPeer, Ending], None],
+    ) -> None:
+        self.id = secrets.token_hex(16)
+        self.offer = offer
+        self.feed = feed
+        self.connected = False
+        self.packets = 0
+        self.media_bytes = 0
+        self.unexpected_payloads = 0
+        self._clock = clock
+        self._on_end = on_end
+        self._ended = False
+        self.heard_s = clock.monotonic()
+        self.transport = PeerTransport(certificate, self._on_rtp, self._on_rtcp, lambda: self._end(Ending.CLOSED))
+        self._ssrc = secrets.randbits(31) + 1
+        feed_clock = FeedClock()
+        self.tracks = [self._receiver(index, track, feed_clock) for index, track in enumerate(offer.tracks)]
+        self._video = self.tracks[0]
+        self._by_payload_type = {track.media.payload_type: track for track in self.tracks}
+        self._arrivals = ArrivalLog(self._ssrc) if any(map(uses_transport_cc, offer.tracks)) else None
+        self._extension_id = max(track.transport_cc_id for track in offer.tracks)
+        self._arrivals_sent_s = self.heard_s
+        self._advice = AdviceSchedule(self._ssrc) if "goog-remb" in feedback_for(offer.tracks[0]) else None
+        self._media_ssrc = b"\0\0\0\0"
+        self._notes = Notes(feed, self.tracks)
+        feed.on_tracks([track.params for track in self.tracks])
+        refused = len(offer.sections) - len(offer.tracks)
+        if refused:
+            feed.on_note(NoteKind.UNSUPPORTED, f"{refused} media sections of the offer are not taken")
+
+    @property
+    def lost_packets(self) -> int:
+        """Packets lost for good, all tracks."""
+        return sum(track.lost_packets for track in self.tracks)
+
+    def begin(self) -> None:
+        """The transport is connected: silence counts from now."""
+        self.heard_s = self._clock.monotonic()
+        self.connected = True
+
+    def tick(self, now_s: float, silent_after_s: float) -> None:
+        """Do what time asks for; called every few tens of milliseconds."""
+        if self._ended or not self.connected:
+            return
+        if now_s - self.heard_s >= silent_after_s:
+            self._end(Ending.SILENT)
+            return
+        for track in self.tracks:
+            due = track.wake_at_s
+            if due is not None and due <= now_s:
+                self._give(track.poll(now_s))
+            if feedback := track.feedback(now_s):
+                self.transport.send_rtcp(feedback)
+        if self._arrivals is not None and now_s - self._arrivals_sent_s >= ARRIVALS_EVERY_S:
+            self._arrivals_sent_s = now_s
+            if report := self._arrivals.feedback(self._sender()):
+                self.transport.send_rtcp(report)
+        if self._advice is not None and (
+            limit := self._advice.due(now_s, self._sender(), self.media_bytes, self.packets, self.lost_packets)
+        ):
+            self.transport.send_rtcp(limit)
+        self._notes.tell(now_s)
+
+    async def close(self) -> None:
+        """Take what is held, close the feed, then let the peer go. Closing twice does nothing more."""
+        self._ended = True
+        for track in self.tracks:
+            self._give(track.flush())
+        await self.feed.close()
+        await self.transport.close()
+
+    def _receiver(self, index: int, track: OfferedTrack, clock: FeedClock) -> TrackReceiver:
+        agreed = feedback_for(track)
+        limits = ReorderLimits(**_WAIT, nack="nack" in agreed)  # type: ignore[arg-type]  # ints and floats as named
+        options = FeedbackOptions(self._ssrc, reports_every_s=1.0, keyframes="nack pli" in agreed)
+        return TrackReceiver(index, track.format, limits=limits, feed=clock, feedback=options)
+
+    def _on_rtp(self, packet: bytes) -> None:
+        if self._ended:
+            return
+        now_s = self._clock.monotonic()
+        self.heard_s = now_s
+        self.packets += 1
+        if self._arrivals is not None:
+            number = extension_value(packet, self._extension_id)
+            if number >= 0:
+                self._arrivals.arrived(number, now_s)
+        track = self._by_payload_type.get(packet[1] & 0x7F)
+        if track is None:
+            self.unexpected_payloads += 1
+            return
+        self.media_bytes += len(packet)
+        if track is self._video:
+            self._media_ssrc = packet[8:12]
+        try:
+            units = track.push(packet, now_s, self._clock.now())
+            if units:
+                self._give(units)
+        except Exception:
+            # Ours, not the sender's: the core refuses without raising. One recorder must not stop the others.
+            _log.exception("%s: feed %s stopped by a fault", self.feed.recorder_id, self.feed.feed_id)
+            self._end(Ending.FAULT)
+
+    def _on_rtcp(self, data: bytes) -> None:
+        if self._ended:
+            return
+        now_s = self._clock.monotonic()
+        self.heard_s = now_s
+        for track in self.tracks:
+            track.on_rtcp(data, now_s)
+
+    def _sender(self) -> int:
+        return int.from_bytes(self._media_ssrc, "big")
+
+    def _give(self, units: Sequence[AccessUnit]) -> None:
+        for unit in units:
+            self.feed.on_unit(unit)
+
+    def _end(self, ending: Ending) -> None:
+        if not self._ended:
+            self._ended = True
+            self._on_end(self, ending)
