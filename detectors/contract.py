@@ -1,0 +1,207 @@
+"""The contract that every detector keeps.
+
+A detector is a value with a name, the event types it wants, an initial state, and one pure function::
+
+    step(state, event, context) -> Step(state, findings, wake_at)
+
+1. States are frozen msgspec structs of plain values (times are integers, milliseconds since 1970 UTC), so that they
+   can be saved as MessagePack and read back equal. Their size is bounded whatever comes in.
+2. `context.now` is the only clock. It never goes back, though `event.at` may.
+3. `wake_at` asks for a `Tick`: one comes at the first moment of the log at or after it (the first tick, or the next
+   event of the recorder, before that event). A tick that comes too early must change nothing.
+4. The same state, event and context give the same step, and nothing else is touched.
+
+Events come in order of `at` where the log is in order, and are put in order where it is not (`detectors.intake`).
+What stands later than the lateness comes as it is found: `context.is_late(event)` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from detectors.knowledge import Knowledge, Session
+from domain.clock import Instant, ms
+from domain.events import AnyEvent
+from domain.findings import Figure, Finding, FindingKind, Message, Severity, Status
+from domain.ids import finding_id
+from domain.settings import Settings
+from policies.clauses import DEFAULT, clauses
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that detectors judge by. Durations in milliseconds.
+
+    Attributes:
+        lateness_ms: How far out of order events may stand.
+        stall_after_ms: Silence after the end of the last fragment that is a stall.
+        stall_after_open_ms: Silence after opening, resuming or registering that is a stall.
+        gap_min_ms: Missing media up to this is no gap.
+        policy: Policy of recorders that name none.
+    """
+
+    lateness_ms: int = 10_000
+    stall_after_ms: int = 5_000
+    stall_after_open_ms: int = 10_000
+    gap_min_ms: int = 1_000
+    policy: str = DEFAULT
+
+    @classmethod
+    def of(cls, settings: Settings) -> Thresholds:
+        """Take what concerns detectors out of the configuration."""
+        return cls(
+            lateness_ms=ms(settings.lateness_s),
+            stall_after_ms=ms(settings.stall_after_s),
+            stall_after_open_ms=ms(settings.stall_after_open_s),
+            gap_min_ms=ms(settings.gap_min_s),
+            policy=settings.policy,
+        )
+
+
+class Context(NamedTuple):
+    """What a detector may know beside its own state.
+
+    Attributes:
+        recorder_id: The recorder.
+        now: Highest `at` of the log that has come through the intake, milliseconds since 1970.
+        thresholds: Settings.
+        knowledge: Registration and sessions, with this event already counted in.
+    """
+
+    recorder_id: str
+    now: int
+    thresholds: Thresholds
+    knowledge: Knowledge
+
+    def is_late(self, event: AnyEvent) -> bool:
+        """Tell whether an event stands so late that only gaps and backfill still use it."""
+        return event.at < self.now - self.thresholds.lateness_ms
+
+
+class Step(NamedTuple):
+    """What a detector answers.
+
+    Attributes:
+        state: The state from now on; the very same object where nothing changed.
+        findings: What there is to say, in order.
+        wake_at: When to be woken if nothing comes, milliseconds since 1970; None for never.
+    """
+
+    state: Any
+    findings: Sequence[Finding] = ()
+    wake_at: int | None = None
+
+
+class Detector(Protocol):
+    """One detector. Instances have no state of their own."""
+
+    @property
+    def name(self) -> str:
+        """Key of its state in a recorder's; a changed form of the state takes a new name."""
+        ...
+
+    @property
+    def wants(self) -> frozenset[type[AnyEvent]]:
+        """Event types to be stepped with; ticks come by `wake_at` alone."""
+        ...
+
+    @property
+    def state_type(self) -> type[msgspec.Struct]:
+        """Struct of its state, whose defaults are the initial state."""
+        ...
+
+    def step(self, state: Any, event: AnyEvent, context: Context) -> Step:
+        """Answer to one event or tick."""
+        ...
+
+
+def finding(
+    context: Context,
+    kind: FindingKind,
+    status: Status,
+    *,
+    began_at: int,
+    session_id: str | None,
+    evidence: dict[str, Figure],
+    severity: Severity | None = None,
+    subject: str = "",
+    ended_at: int | None = None,
+    cause: str | None = None,
+) -> Finding:
+    """Build a finding in the form that all detectors share.
+
+    Args:
+        context: Of the step; gives the recorder, `detected_at`, and the articles of its policy.
+        kind: Kind of the finding.
+        status: Whether this opens, changes or closes it.
+        began_at: First sign, milliseconds since 1970; part of the id.
+        session_id: The session, where it is about one.
+        evidence: Figures; also what the message is filled with.
+        severity: `critical` in an unbroken session and `warning` elsewhere, where not given.
+        subject: What tells it from others of the same kind and moment.
+        ended_at: When the condition ended; never said before it began.
+        cause: Why.
+    """
+    session = context.knowledge.sessions.get(session_id) if session_id else None
+    unbroken = session is not None and session.unbroken
+    registration = context.knowledge.registration
+    policy = registration.policy if registration else context.thresholds.policy
+    recorder_kind = registration.kind if registration else "body_worn"
+    began = Instant(began_at)
+    return Finding(
+        id=finding_id(kind, context.recorder_id, session_id, subject, began),
+        kind=kind,
+        status=status,
+        severity=severity or ("critical" if unbroken else "warning"),
+        recorder_id=context.recorder_id,
+        session_id=session_id,
+        began_at=began,
+        ended_at=None if ended_at is None else Instant(max(ended_at, began_at)),
+        detected_at=Instant(context.now),
+        cause=cause,
+        evidence=evidence,
+        clauses=clauses(policy, kind, recorder=recorder_kind, unbroken=unbroken),
+        message=Message(key=kind, params={**evidence, **({"cause": cause} if cause else {})}),
+    )
+
+
+def text(moment: int) -> str:
+    """Write a moment as `evidence` holds it: RFC 3339 to the millisecond."""
+    return Instant(moment).rfc3339()
+
+
+def seconds(milliseconds: int) -> float:
+    """Write a duration as `evidence` holds it."""
+    return milliseconds / 1000
+
+
+class Latch(msgspec.Struct, frozen=True):
+    """Hysteresis in time: opens when a condition has held long enough, closes when its contrary has.
+
+    Attributes:
+        is_open: Whether the condition counts as present.
+        since: Since when the other side has held without a break; None while it does not.
+    """
+
+    is_open: bool = False
+    since: int | None = None
+
+    def turn(self, *, bad: bool, good: bool, at: int, open_after_ms: int, close_after_ms: int) -> Latch:
+        """Take in one reading; between `bad` and `good` lies the band in which nothing changes.
+
+        Returns:
+            The latch after it; the same object where nothing changed.
+        """
+        if not (good if self.is_open else bad):
+            return self if self.since is None else Latch(self.is_open, None)
+        since = at if self.since is None else self.since
+        if at - since >= (close_after_ms if self.is_open else open_after_ms):
+            return Latch(not self.is_open, None)
+        return self if self.since is not None else Latch(self.is_open, since)
+
+
+def is_recording(session: Session) -> bool:
+    """Tell whether media is expected of a session."""
+    return session.phase == "open"

@@ -1,0 +1,1 @@
+"""What drives the detectors: the pure batch engine, and the loops that feed it from a log."""

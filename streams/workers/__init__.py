@@ -1,0 +1,1 @@
+"""Processes that read the log and write to it or to the store."""
