@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from streams.bus.cursor import Cursor
 from streams.bus.files import Files
 from streams.bus.framing import Entry, pack_headers
 from streams.bus.group import Group
+from streams.bus.inflight import RECORD_BYTES, InFlight
 from streams.bus.offsets import Commit, OffsetStore
 from streams.bus.partition import Limits, PartitionLog
 from streams.bus.upkeep import Upkeep
@@ -35,7 +35,6 @@ IN_FLIGHT_BYTES = 32_000_000
 PUBLISH_TIMEOUT_S = 10.0
 """How long `publish` waits for the disk before it gives up."""
 
-_ENTRY_BYTES = 256  # what a record takes in memory beside its bytes
 _HEADER_ROOM_BYTES = 65_536
 _READ_RECORDS = 500
 _READ_BYTES = 4_000_000
@@ -77,8 +76,6 @@ class EmbeddedBus:
         self._clock = clock or SystemClock()
         self._files = files or Files()
         self._limits = limits
-        self._in_flight_limit = in_flight_bytes
-        self._publish_timeout_s = publish_timeout_s
         self._upkeep_every_s = upkeep_every_s
         self._partitions: dict[str, int] = {}
         self._compacted = frozenset(topic.name for topic in topics if topic.compacted)
@@ -91,10 +88,7 @@ class EmbeddedBus:
         self._lock: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open = False
-        self._in_flight_bytes = 0
-        self._in_flight: deque[tuple[float, asyncio.Future[Position]]] = deque()  # bounded by the bytes in flight
-        self._no_room: deque[tuple[int, asyncio.Future[None]]] = deque()  # one a waiting publish; each times out
-        self._timer: asyncio.TimerHandle | None = None
+        self._in_flight = InFlight(in_flight_bytes, publish_timeout_s)
         self._commits: list[tuple[Commit, asyncio.Future[None]]] = []  # one a waiting commit
         self._committing: asyncio.Task[None] | None = None
 
@@ -125,12 +119,11 @@ class EmbeddedBus:
             await asyncio.wait({self._committing})
         if was_open:
             await self._loop.run_in_executor(self._readers, self._close_all)
-        if self._timer is not None:
-            self._timer.cancel()
         for log in self._logs.values():
             for bell in log.bells:
                 bell.ring()
         await asyncio.sleep(0)  # what the writer settled last
+        self._in_flight.close()
         self._readers.shutdown(wait=False)
         self._offsets.executor.shutdown(wait=False)
         self._unlock()
@@ -161,19 +154,16 @@ class EmbeddedBus:
             InvalidInput: No such topic or partition, a record that is too large, or no key on a compacted topic.
         """
         log = self._log_for(topic, key, partition)
+        if key is None and value is None:
+            raise InvalidInput("value: a record has a key or a value", "value")
         packed = pack_headers(headers) if headers else b""
-        size = len(value or b"") + len(packed) + _ENTRY_BYTES
+        size = len(value or b"") + len(packed) + RECORD_BYTES
         if size > MAX_RECORD_BYTES + _HEADER_ROOM_BYTES:
             raise InvalidInput(f"value: {size} bytes are more than a record may have ({MAX_RECORD_BYTES})", "value")
-        if self._no_room or (self._in_flight_bytes and self._in_flight_bytes + size > self._in_flight_limit):
-            await self._wait_for_room(size)
-        if not self._open or self._loop is None:
-            raise BusUnavailable("the log is closed")
-        done: asyncio.Future[Position] = self._loop.create_future()
-        self._in_flight_bytes += size
-        self._in_flight.append((self._loop.time() + self._publish_timeout_s, done))
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._publish_timeout_s / 4, self._give_up_late)
+        if self._in_flight.full(size):
+            await self._in_flight.wait(size)
+        self._require_open()
+        done = self._in_flight.enter(size)
         entry = Entry(
             self._clock.now(), None if key is None else key.encode(), value, packed, len(headers) if headers else 0
         )
@@ -251,66 +241,17 @@ class EmbeddedBus:
         except KeyError:
             raise InvalidInput(f"partition: no {place.topic}-{place.partition}", "partition") from None
 
-    async def _wait_for_room(self, size: int) -> None:
-        """Wait in line, so that the order of the calls stays."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._no_room.append((size, waiter))
-        try:
-            async with asyncio.timeout(self._publish_timeout_s):
-                await waiter
-        except TimeoutError:
-            raise BusUnavailable(f"{self._in_flight_bytes} bytes wait for the disk; no room came in time") from None
-        finally:
-            self._no_room.remove((size, waiter))
-            if waiter.cancelled():
-                self._let_in()
-
-    def _let_in(self) -> None:
-        """Wake as many as there is room for; they take their room when they run, in the same order."""
-        taken_bytes = self._in_flight_bytes
-        for size, waiter in self._no_room:
-            if taken_bytes and taken_bytes + size > self._in_flight_limit:
-                return
-            taken_bytes += size
-            if not waiter.done():
-                waiter.set_result(None)
-
     def _settle_soon(self, outcomes: list[tuple[Append, Outcome]]) -> None:
         """In the writer's thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._settle, outcomes)
 
     def _settle(self, outcomes: list[tuple[Append, Outcome]]) -> None:
-        logs = set()
         for append, outcome in outcomes:
-            self._in_flight_bytes -= append.size_bytes
-            logs.add(append.log)
-            if append.done.done():
-                continue
-            if isinstance(outcome, BusUnavailable):
-                append.done.set_exception(outcome)
-            else:
-                append.done.set_result(outcome)
-        while self._in_flight and self._in_flight[0][1].done():
-            self._in_flight.popleft()
-        for log in logs:
+            self._in_flight.settle(append.done, append.size_bytes, outcome)
+        for log in {append.log for append, _ in outcomes}:
             for bell in log.bells:
                 bell.ring()
-        if self._no_room:
-            self._let_in()
-
-    def _give_up_late(self) -> None:
-        """Tell the publishers whose time is over. Their records may still be written: at least once."""
-        self._timer = None
-        if self._loop is None:
-            return
-        now = self._loop.time()
-        while self._in_flight and (self._in_flight[0][0] <= now or self._in_flight[0][1].done()):
-            _, done = self._in_flight.popleft()
-            if not done.done():
-                done.set_exception(BusUnavailable(f"not on the disk after {self._publish_timeout_s:g} s"))
-        if self._in_flight:
-            self._timer = self._loop.call_later(self._publish_timeout_s / 4, self._give_up_late)
 
     async def _committed(self, group: str) -> dict[TopicPartition, int]:
         loop = asyncio.get_running_loop()
