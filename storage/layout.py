@@ -1,0 +1,35 @@
+"""Object keys: functions of what is stored, sorted by recorder, day and time.
+
+``segments/<recorder>/<YYYY>/<MM>/<DD>/<session>/<YYYYMMDDThhmmssfff>-<first seq>-<first 16 digits of SHA-256>.mp4``
+
+Days and times are those of capture, in China. The digits tell feeds and contents apart, so different footage can never
+want the same key, and nobody can take a key before its footage exists. A session id longer than 48 characters stands
+as its first 31, a hyphen and 16 hex digits of its SHA-256; the whole id is in the manifest and the tags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from domain.clock import Instant
+
+ROOT = "segments"
+_LONGEST_SESSION = 48
+
+
+def segment_key(recorder_id: str, session_id: str, captured_at: Instant, first_seq: int, sha256: str) -> str:
+    """Return the key of a segment: at most 191 characters."""
+    moment = captured_at.datetime()
+    name = f"{moment:%Y%m%dT%H%M%S}{captured_at % 1000:03}-{first_seq}-{sha256[:16]}.mp4"
+    return f"{day_prefix(recorder_id, captured_at)}{_short(session_id)}/{name}"
+
+
+def day_prefix(recorder_id: str, moment: Instant) -> str:
+    """Return what the keys of a recorder's day begin with."""
+    return f"{ROOT}/{recorder_id}/{moment.datetime():%Y/%m/%d}/"
+
+
+def _short(session_id: str) -> str:
+    if len(session_id) <= _LONGEST_SESSION:
+        return session_id
+    return f"{session_id[:31]}-{hashlib.sha256(session_id.encode()).hexdigest()[:16]}"
