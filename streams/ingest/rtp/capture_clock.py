@@ -42,12 +42,14 @@ _WALL_STEP_MS: Final = 500
 class Anchor:
     """Estimates (our monotonic time − a sender's time) from the least delayed arrivals of the last minute."""
 
-    __slots__ = ("_buckets", "_updated_s", "offset_s")
+    __slots__ = ("_bucket_ends_s", "_buckets", "_least_s", "_updated_s", "offset_s")
 
     def __init__(self) -> None:
         self.offset_s: float | None = None
         self._updated_s = 0.0
-        self._buckets: deque[tuple[float, float]] = deque(maxlen=_BUCKETS)  # beginning, least (arrival − sender time)
+        self._buckets: deque[float] = deque(maxlen=_BUCKETS)  # least (arrival − sender time) of each
+        self._bucket_ends_s = float("-inf")
+        self._least_s = 0.0  # of all buckets
 
     def map(self, sender_s: float, ours_s: float, now_s: float) -> float:
         """Learn that the sender's moment was not after `ours_s`, and return our time of it.
@@ -67,13 +69,16 @@ class Anchor:
         return sender_s + self.offset_s
 
     def _remember(self, transit_s: float, now_s: float) -> None:
-        if not self._buckets or now_s - self._buckets[-1][0] >= _BUCKET_S:
-            self._buckets.append((now_s, transit_s))
-        elif transit_s < self._buckets[-1][1]:
-            self._buckets[-1] = (self._buckets[-1][0], transit_s)
+        if now_s >= self._bucket_ends_s:
+            self._buckets.append(transit_s)
+            self._bucket_ends_s = now_s + _BUCKET_S
+            self._least_s = min(self._buckets)
+        elif transit_s < self._buckets[-1]:
+            self._buckets[-1] = transit_s
+            self._least_s = min(self._least_s, transit_s)
 
     def _slew(self, offset_s: float, now_s: float) -> None:
-        error_s = min(least for _, least in self._buckets) - offset_s
+        error_s = self._least_s - offset_s
         if error_s <= 0:
             return
         whole_minute = len(self._buckets) == _BUCKETS
@@ -211,8 +216,9 @@ class CaptureClock:
             passed_s = (pts - self._newest[0]) / self._rate
             if mapping != self._mapping:
                 self._residual_s = self._capture_s + passed_s - raw_s
-            worked_off_s = min(abs(self._residual_s), _RESIDUAL_SLEW * passed_s)
-            self._residual_s -= math.copysign(worked_off_s, self._residual_s)
+            if self._residual_s:
+                worked_off_s = min(abs(self._residual_s), _RESIDUAL_SLEW * passed_s)
+                self._residual_s -= math.copysign(worked_off_s, self._residual_s)
         self._mapping = mapping
         self._capture_s = raw_s + self._residual_s
         return self._capture_s

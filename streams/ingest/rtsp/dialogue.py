@@ -122,8 +122,13 @@ class Dialogue:
         return parse_transport(response.headers.get("transport"), chosen, index)
 
     def play(self) -> Exchange:
-        """Start the media."""
-        response = yield from self._ask("PLAY", self._aggregate, {"Range": "npt=0.000-"})
+        """Start the media.
+
+        Without a Range: a server that shares one pipeline among its clients would seek it for all of them.
+        """
+        response = yield from self._ask("PLAY", self._aggregate, {})
+        if 400 <= response.status < 500 and response.status not in {403, 454}:
+            response = yield from self._ask("PLAY", self._aggregate, {"Range": "npt=0.000-"})
         self._check("PLAY", response)
         return response
 
