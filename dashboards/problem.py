@@ -1,16 +1,23 @@
-"""Errors of the HTTP interface as RFC 9457 problem documents that name the field."""
+"""Errors of the console's HTTP interface as RFC 9457 problem documents that name the field."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.types import ExceptionHandler
 
 from domain.errors import InvalidInput, LiuhenError, Unavailable
 
-_TITLES = {400: "Bad request", 404: "Not found", 409: "Conflict", 422: "Invalid input", 503: "Not available"}
+_TITLES = {404: "Not found", 409: "Conflict", 422: "Invalid input", 503: "Not available"}
+
+
+class Missing(LiuhenError):
+    """What was asked for is not there."""
 
 
 def problem(status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
@@ -22,41 +29,31 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     return Response(content, status_code=status, media_type="application/problem+json", headers=headers)
 
 
-class Missing(LiuhenError):
-    """What was asked for is not there."""
+class ProblemRoute(APIRoute):
+    """A route that answers our own errors and FastAPI's as problems, whatever application it is part of."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the route's handler."""
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except InvalidInput as error:
+                return problem(422, str(error), error.field)
+            except Missing as error:
+                return problem(404, str(error))
+            except Unavailable as error:
+                return problem(503, str(error), headers={"Retry-After": "2"})
+            except RequestValidationError as error:
+                return _refused(error)
+            except HTTPException as error:
+                return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+        return guarded
 
 
-def install(app: FastAPI) -> None:
-    """Answer our own errors, FastAPI's and Starlette's as problems. 5xx of our own making stay bare."""
-
-    async def invalid(_request: Request, error: InvalidInput) -> Response:
-        return problem(422, str(error), error.field)
-
-    async def unavailable(_request: Request, error: Unavailable) -> Response:
-        return problem(503, str(error), headers={"Retry-After": "2"})
-
-    async def missing(_request: Request, error: Missing) -> Response:
-        return problem(404, str(error))
-
-    async def refused(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
-        return problem(422, f"{field}: {first['msg']}", field)
-
-    async def other(_request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
-
-    handlers: list[tuple[type[Exception], object]] = [
-        (InvalidInput, invalid),
-        (Unavailable, unavailable),
-        (Missing, missing),
-        (RequestValidationError, refused),
-        (HTTPException, other),
-    ]
-    for kind, handler in handlers:
-        app.add_exception_handler(kind, _handler(handler))
-
-
-def _handler(handler: object) -> ExceptionHandler:
-    # Starlette types handlers by the root of all exceptions; each is registered for its own kind only.
-    return handler  # type: ignore[return-value]
+def _refused(error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return problem(422, f"{field}: {first['msg']}", field)

@@ -6,6 +6,7 @@ Times are whole milliseconds since the epoch (plain `int`, so that the state can
 from __future__ import annotations
 
 from statistics import median
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +24,8 @@ MAX_HELD = 200
 """Recordings on a device counted one by one; later ones of its index are counted together."""
 DRAIN_WINDOW_MS = 300_000
 """The rate at which footage gets into the store is taken over the last five minutes."""
+LIVE_MS = 15_000
+"""Media heard this lately means that it is recording: the longest fragment, twice, and its way here."""
 MAX_DRAINS = 64
 MAX_MARKS = 200
 CLOCK_READINGS = 5
@@ -61,6 +64,9 @@ class OpenFinding(msgspec.Struct, array_like=True):
         )
 
 
+MarkKind = Literal["stop", "resume", "explanation"]
+
+
 class Mark(msgspec.Struct, array_like=True):
     """A stop, a resumption or an explanation of a session, for its timeline.
 
@@ -71,7 +77,7 @@ class Mark(msgspec.Struct, array_like=True):
     """
 
     at: int
-    kind: str
+    kind: MarkKind
     body: bytes
 
 
@@ -140,7 +146,7 @@ class Session(msgspec.Struct):
         if self.stopped_at is not None and start >= self.stopped_at:
             self.resume(start)
 
-    def mark(self, at: int, kind: str, body: bytes) -> None:
+    def mark(self, at: int, kind: MarkKind, body: bytes) -> None:
         """Remember something for the timeline; the same again changes nothing."""
         if all(mark.body != body for mark in self.marks):
             self.marks = [*self.marks, Mark(at, kind, body)][-MAX_MARKS:]
@@ -250,6 +256,10 @@ class Recorder(msgspec.Struct):
     def gone(self) -> bool:
         """Retired, and nothing of it is left to be stored."""
         return self.state == "retired" and self.oldest_missing_at is None
+
+    def is_live(self, now: int) -> bool:
+        """Tell whether media came in a moment ago."""
+        return self.media_heard_at is not None and now - self.media_heard_at <= LIVE_MS
 
     def lag_ms(self, now: int) -> int:
         """Return the upload lag: now − the oldest moment not in the store; 0 when all is in."""

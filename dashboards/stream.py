@@ -51,6 +51,15 @@ class Hub:
         """How many are connected."""
         return len(self._watchers)
 
+    def check_room(self) -> None:
+        """Tell a newcomer before its answer begins.
+
+        Raises:
+            TooManyWatchers: There is no place.
+        """
+        if len(self._watchers) >= MAX_WATCHERS:
+            raise TooManyWatchers(f"{MAX_WATCHERS} pages are open already")
+
     def publish(self, changes: Sequence[Change]) -> None:
         """Send findings at once, and the recorders they and other changes concern within `GATHER_S`."""
         if not self._watchers:
@@ -63,14 +72,7 @@ class Hub:
             self._flush = asyncio.get_running_loop().call_later(GATHER_S, self._send_recorders)
 
     async def watch(self) -> AsyncIterator[bytes]:
-        """Yield messages for one watcher, for ever.
-
-        Raises:
-            TooManyWatchers: At the first step.
-        """
-        if len(self._watchers) >= MAX_WATCHERS:
-            msg = f"{MAX_WATCHERS} pages are open already"
-            raise TooManyWatchers(msg)
+        """Yield messages for one watcher until it goes, is cut off, or the hub closes."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED)
         self._watchers.add(queue)
         try:

@@ -18,9 +18,6 @@ RANK: dict[Condition, int] = {"critical": 0, "warning": 1, "notice": 2, "recordi
 
 _BY_SEVERITY: dict[str, Condition] = {"critical": "critical", "warning": "warning", "info": "notice"}
 
-LIVE_MS = 15_000
-"""Media heard this lately means that it is recording: the longest fragment, twice, and its way here."""
-
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session that has not ended."""
@@ -43,6 +40,7 @@ class RecorderView(msgspec.Struct, frozen=True, kw_only=True):
         name: What people call it.
         state: State of its registration.
         condition: How it is, in one word; `RANK` orders them.
+        live: Media came in a moment ago.
         sessions: Open sessions.
         last_media_at: End of its newest media, capture time.
         last_heard_at: When media or telemetry last came in.
@@ -68,6 +66,7 @@ class RecorderView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: str
     condition: Condition
+    live: bool
     sessions: list[OpenSession]
     last_media_at: Instant | None
     last_heard_at: Instant | None
@@ -93,8 +92,7 @@ def condition(recorder: Recorder, now: Instant) -> Condition:
         return worst
     if recorder.state != "active":
         return "off"
-    heard = recorder.media_heard_at
-    return "recording" if heard is not None and now - heard <= LIVE_MS else "idle"
+    return "recording" if recorder.is_live(now) else "idle"
 
 
 def backlog_eta_s(recorder: Recorder, now: Instant) -> float | None:
@@ -117,6 +115,7 @@ def view(recorder: Recorder, now: Instant) -> RecorderView:
         name=recorder.name,
         state=recorder.state,
         condition=condition(recorder, now),
+        live=recorder.is_live(now),
         sessions=_sessions(recorder),
         last_media_at=instant(recorder.media_at),
         last_heard_at=instant(heard),

@@ -1,0 +1,113 @@
+"""The console's JSON API: recorders, sessions, timelines, findings, and the stream of what changes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import islice
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from dashboards import query
+from dashboards.problem import Missing, ProblemRoute
+from dashboards.projection import Fleet
+from dashboards.query import Cursor, Limit
+from dashboards.stream import Hub
+from dashboards.timeline import timeline, whose
+from dashboards.view import view
+from domain.clock import Clock
+from domain.errors import CatalogUnavailable
+from domain.wire import encode
+from storage.catalog.catalog import Catalog
+from storage.catalog.rows import Page
+
+PREFIX = "/api/v1"
+
+
+def api_router(fleet: Fleet, catalog: Catalog | None, hub: Hub, clock: Clock) -> APIRouter:
+    """Make the router.
+
+    Args:
+        fleet: What is now.
+        catalog: What was: sessions, findings, segments; without one these calls answer 503.
+        hub: What changes.
+        clock: The time at which lag is taken.
+    """
+    router = APIRouter(prefix=PREFIX, route_class=ProblemRoute)
+
+    def known() -> Catalog:
+        if catalog is None:
+            raise CatalogUnavailable("this process has no catalogue")
+        return catalog
+
+    @router.get("/recorders")
+    async def recorders(request: Request, cursor: Cursor = None, limit: Limit = 100) -> Response:
+        query.only(request, {"cursor", "limit"})
+        names = sorted(recorder.recorder_id for recorder in fleet.shown())
+        start = 0 if cursor is None else bisect_right(names, str(query.decode_cursor(cursor, [str])[0]))
+        part = list(islice(names, start, start + limit))
+        more = start + limit < len(names)
+        now = clock.now()
+        items = [view(fleet.recorders[name], now) for name in part]
+        return _json(Page(items, query.encode_cursor([part[-1]]) if more else None))
+
+    @router.get("/recorders/{recorder_id}")
+    async def recorder(request: Request, recorder_id: str) -> Response:
+        query.only(request, ())
+        found = fleet.recorders.get(recorder_id)
+        if found is None:
+            raise Missing(f"no recorder {recorder_id}")
+        return _json(view(found, clock.now()))
+
+    @router.get("/sessions")
+    async def sessions(
+        request: Request, recorder: str | None = None, open: bool = False, cursor: Cursor = None, limit: Limit = 100
+    ) -> Response:
+        query.only(request, {"recorder", "open", "cursor", "limit"})
+        name = query.recorder(recorder)
+        return _json(await known().list_sessions(recorder_id=name, open_only=open, cursor=cursor, limit=limit))
+
+    @router.get("/sessions/{session_id}/timeline")
+    async def session_timeline(
+        request: Request, session_id: str, recorder: str | None = None, cursor: Cursor = None, limit: Limit = 500
+    ) -> Response:
+        query.only(request, {"recorder", "cursor", "limit"})
+        query.session(session_id)
+        name = query.recorder(recorder) or await whose(known(), fleet, session_id)
+        return _json(await timeline(known(), fleet, name, session_id, cursor=cursor, limit=limit))
+
+    @router.get("/findings")
+    async def findings(
+        request: Request,
+        *,
+        open: bool = False,
+        kind: str | None = None,
+        recorder: str | None = None,
+        session: str | None = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> Response:
+        query.only(request, {"open", "kind", "recorder", "session", "cursor", "limit"})
+        page = await known().list_findings(
+            open_only=open,
+            kind=query.kind(kind),
+            recorder_id=query.recorder(recorder),
+            session_id=query.session(session),
+            cursor=cursor,
+            limit=limit,
+        )
+        return _json(page)
+
+    @router.get("/stream")
+    async def stream(request: Request) -> Response:
+        query.only(request, ())
+        hub.check_room()
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(hub.watch(), media_type="text/event-stream", headers=headers)
+
+    return router
+
+
+def _json(body: msgspec.Struct) -> Response:
+    return Response(encode(body), media_type="application/json", headers={"Cache-Control": "no-store"})

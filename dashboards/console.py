@@ -1,0 +1,76 @@
+"""The console put together: one object per process, given the log, the catalogue and a place for its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry
+
+from dashboards.api import api_router
+from dashboards.health import health_router
+from dashboards.hls.live import LivePictures
+from dashboards.hls.routes import live_router
+from dashboards.metrics import FleetCollector
+from dashboards.page import page_router
+from dashboards.project import Projector
+from dashboards.projection import Change
+from dashboards.stream import Hub
+from domain.bus import Bus
+from domain.clock import Clock
+from storage.catalog.catalog import Catalog
+
+
+class Console:
+    """What `liuhen console` and `liuhen up` run.
+
+    Args:
+        bus: The log, started.
+        catalog: Sessions, findings and segments; None where the process has none.
+        clock: The time.
+        state: File of the projection's saved state, this console's own.
+        registry: Where the fleet's metrics are registered.
+    """
+
+    def __init__(
+        self, bus: Bus, catalog: Catalog | None, clock: Clock, state: Path, registry: CollectorRegistry
+    ) -> None:
+        self._catalog, self._clock, self._registry = catalog, clock, registry
+        self.projector = Projector(bus, clock, state, catalog, self._changed)
+        self.fleet = self.projector.fleet
+        self.hub = Hub(self.fleet, clock)
+        self.pictures = LivePictures(bus, clock)
+        registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set))
+
+    def routers(self) -> list[APIRouter]:
+        """Return the routers of API, pictures and page. `/metrics` and health are for the process: `health_router`."""
+        return [
+            api_router(self.fleet, self._catalog, self.hub, self._clock),
+            live_router(self.pictures),
+            page_router(self.fleet, self._clock, self.projector.ready.is_set),
+        ]
+
+    def health(self) -> APIRouter:
+        """Return `/metrics`, `/healthz` and `/readyz` of a process that is a console alone."""
+        return health_router(self._registry, self.not_ready)
+
+    def not_ready(self) -> str:
+        """Say why figures are not right yet; empty when they are."""
+        return "" if self.projector.ready.is_set() else "console: still reading the log"
+
+    async def run(self) -> None:
+        """Follow the log until cancelled.
+
+        Raises:
+            BusUnavailable: The log could not be joined.
+        """
+        await self.projector.run()
+
+    async def close(self) -> None:
+        """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""
+        self.hub.close()
+        await self.pictures.close()
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self.hub.publish(changes)

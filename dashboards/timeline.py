@@ -1,0 +1,126 @@
+"""The timeline of a session: segments, findings (gaps and stops among them), stops and explanations, in order."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from dashboards.problem import Missing
+from dashboards.projection import Fleet
+from dashboards.query import decode_cursor, encode_cursor
+from domain.clock import Instant
+from domain.errors import InvalidInput
+from domain.findings import Finding
+from storage.catalog.catalog import Catalog
+from storage.catalog.rows import Page, SegmentRow
+
+PAGE = 500
+MAX_FINDINGS = 5_000
+"""Findings of one session that are looked through; the newest count."""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing on a timeline.
+
+    Attributes:
+        at: Where it begins, capture time.
+        type: Which of the other fields is there; `stop`, `resume` and `explanation` have `event`.
+        to: Where it ends, if it does.
+        segment: A stored object.
+        finding: A finding; a gap is one of kind `recording.gap`.
+        event: The event, in its wire form.
+    """
+
+    at: Instant
+    type: Literal["segment", "finding", "stop", "resume", "explanation"]
+    to: Instant | None = None
+    segment: SegmentRow | None = None
+    finding: Finding | None = None
+    event: dict[str, Any] | None = None
+
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """Unique order: by time, then type, then what it is."""
+        if self.segment is not None:
+            return int(self.at), self.type, self.segment.key
+        if self.finding is not None:
+            return int(self.at), self.type, self.finding.id
+        return int(self.at), self.type, msgspec.json.encode(self.event, order="sorted").decode()
+
+
+async def timeline(
+    catalog: Catalog, fleet: Fleet, recorder_id: str, session_id: str, *, cursor: str | None, limit: int
+) -> Page[Item]:
+    """Return a page of a session's timeline.
+
+    Raises:
+        InvalidInput: `cursor` is not one of ours.
+    """
+    after: tuple[int, str, str] | None = None
+    if cursor is not None:
+        at, kind, name = decode_cursor(cursor, [int, str, str])
+        after = int(at), str(kind), str(name)
+    items = [*_marks(fleet, recorder_id, session_id), *await _findings(catalog, recorder_id, session_id)]
+    items = [item for item in items if after is None or item.place > after]
+    items += await _segments(catalog, recorder_id, session_id, after, limit)
+    items.sort(key=lambda item: item.place)
+    more = len(items) > limit
+    return Page(items[:limit], encode_cursor(list(items[limit - 1].place)) if more else None)
+
+
+async def whose(catalog: Catalog, fleet: Fleet, session_id: str) -> str:
+    """Find the recorder of a session.
+
+    Raises:
+        InvalidInput: Several recorders have a session of this name; names the parameter that tells them apart.
+        Missing: None has.
+    """
+    found = {name for name, recorder in fleet.recorders.items() if session_id in recorder.sessions}
+    if not found:
+        segments = await catalog.list_segments(session_id=session_id, limit=PAGE)
+        findings = await catalog.list_findings(session_id=session_id, limit=PAGE)
+        found = {row.recorder_id for row in segments.items} | {finding.recorder_id for finding in findings.items}
+    if len(found) > 1:
+        raise InvalidInput(f"recorder: several have session {session_id}: {', '.join(sorted(found))}", "recorder")
+    if not found:
+        raise Missing(f"no session {session_id}")
+    return found.pop()
+
+
+def _marks(fleet: Fleet, recorder_id: str, session_id: str) -> list[Item]:
+    recorder = fleet.recorders.get(recorder_id)
+    session = None if recorder is None else recorder.sessions.get(session_id)
+    marks = [] if session is None else session.marks
+    return [Item(at=Instant(mark.at), type=mark.kind, event=msgspec.json.decode(mark.body)) for mark in marks]
+
+
+async def _findings(catalog: Catalog, recorder_id: str, session_id: str) -> list[Item]:
+    items: list[Item] = []
+    cursor: str | None = None
+    while len(items) < MAX_FINDINGS:
+        page = await catalog.list_findings(recorder_id=recorder_id, session_id=session_id, cursor=cursor, limit=PAGE)
+        items += [Item(at=f.began_at, type="finding", to=f.ended_at, finding=f) for f in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return items
+
+
+async def _segments(
+    catalog: Catalog, recorder_id: str, session_id: str, after: tuple[int, str, str] | None, limit: int
+) -> list[Item]:
+    """Return the first `limit` + 1 segments behind a place."""
+    items: list[Item] = []
+    cursor: str | None = None
+    since = None if after is None else Instant(after[0])
+    while len(items) <= limit:
+        page = await catalog.list_segments(
+            recorder_id=recorder_id, session_id=session_id, from_at=since, cursor=cursor, limit=PAGE
+        )
+        listed = (Item(at=row.from_at, type="segment", to=row.to_at, segment=row) for row in page.items)
+        items += [item for item in listed if after is None or item.place > after]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return items
