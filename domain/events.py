@@ -21,7 +21,7 @@ IntegrityFault = Literal["missing", "altered", "hidden", "unlisted"]
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=10_000)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_991)]  # exact in every JSON reader, and it fits 64 bits
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]

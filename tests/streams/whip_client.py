@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aioice.ice
 import av
@@ -56,7 +56,7 @@ class CodedTrack(MediaStreamTrack):
         self.limit: int | None = None
         self.done = asyncio.Event()
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> "av.Packet[Any]":
         if self.readyState != "live":
             raise MediaStreamError
         number = len(self.sent)
@@ -191,7 +191,7 @@ class WhipClient:
 async def until(condition: Callable[[], bool], within_s: float = 20) -> None:
     """Polls until the condition holds."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the conditions are anything at all
             await asyncio.sleep(0.01)
 
 

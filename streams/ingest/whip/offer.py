@@ -95,7 +95,7 @@ class Offer(msgspec.Struct, frozen=True):
 
     Attributes:
         sections: All media sections, in order.
-        tracks: Those we take: the picture first, then the sound if there is one.
+        tracks: Those we take, in the order of their sections: one with pictures, at most one with sound.
         bundled: Ids of all sections are grouped for one transport.
         ufrag: ICE user name fragment.
         password: ICE password.
@@ -116,6 +116,11 @@ class Offer(msgspec.Struct, frozen=True):
     fingerprints: Sequence[Fingerprint]
     setup: Setup
     reduced_size: bool
+
+    @property
+    def video(self) -> OfferedTrack:
+        """The track with the pictures."""
+        return next(track for track in self.tracks if track.format.codec.is_video)
 
 
 def read_offer(data: bytes) -> Offer:
@@ -226,7 +231,7 @@ def _tracks(media: Sequence[MediaDescription]) -> list[OfferedTrack]:
         msg = f"no sending video section with H.264 (found: {names}): offer H.264, packetization-mode=1"
         raise UnacceptableOffer(msg, "rtpmap")
     audio = _first(media, "audio", _opus)
-    tracks = [video] if audio is None else [video, audio]
+    tracks = sorted([video] if audio is None else [video, audio], key=lambda track: track.section)
     payload_types = {track.format.payload_type for track in tracks}
     if len(payload_types) != len(tracks):
         msg = "the same payload type for picture and sound"

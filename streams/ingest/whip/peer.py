@@ -21,6 +21,7 @@ from streams.ingest.sink import NoteKind
 from streams.ingest.whip.answer import feedback_for, uses_transport_cc
 from streams.ingest.whip.arrivals import ArrivalLog, extension_value
 from streams.ingest.whip.bitrate import AdviceSchedule
+from streams.ingest.whip.keyframes import KeyframeRefresh
 from streams.ingest.whip.notes import Notes
 from streams.ingest.whip.offer import Offer, OfferedTrack
 from streams.ingest.whip.transport import PeerTransport
@@ -86,12 +87,13 @@ class WhipPeer:
         self._ssrc = secrets.randbits(31) + 1
         feed_clock = FeedClock()
         self.tracks = [self._receiver(index, track, feed_clock) for index, track in enumerate(offer.tracks)]
-        self._video = self.tracks[0]
+        self._video = self.tracks[offer.tracks.index(offer.video)]
+        self._refresh = KeyframeRefresh(self._ssrc) if "nack pli" in feedback_for(offer.video) else None
         self._by_payload_type = {track.media.payload_type: track for track in self.tracks}
         self._arrivals = ArrivalLog(self._ssrc) if any(map(uses_transport_cc, offer.tracks)) else None
         self._extension_id = max(track.transport_cc_id for track in offer.tracks)
         self._arrivals_sent_s = self.heard_s
-        self._advice = AdviceSchedule(self._ssrc) if "goog-remb" in feedback_for(offer.tracks[0]) else None
+        self._advice = AdviceSchedule(self._ssrc) if "goog-remb" in feedback_for(offer.video) else None
         self._media_ssrc = b"\0\0\0\0"
         self._notes = Notes(feed, self.tracks)
         feed.on_tracks([track.params for track in self.tracks])
@@ -130,6 +132,8 @@ class WhipPeer:
             limit := self._advice.due(now_s, self._sender(), self.media_bytes, self.packets, self.lost_packets)
         ):
             self.transport.send_rtcp(limit)
+        if self._refresh is not None and (request := self._refresh.due(now_s, self._sender())):
+            self.transport.send_rtcp(request)
         self._notes.tell(now_s)
 
     async def close(self) -> None:
@@ -185,6 +189,8 @@ class WhipPeer:
 
     def _give(self, units: Sequence[AccessUnit]) -> None:
         for unit in units:
+            if unit.keyframe and self._refresh is not None and unit.track == self._video.index:
+                self._refresh.keyframe(self._clock.monotonic())
             self.feed.on_unit(unit)
 
     def _end(self, ending: Ending) -> None:
