@@ -9,6 +9,8 @@ A segment is the init part of its first fragment, then each fragment's moof + md
     …         the manifest, JSON in UTF-8
     4 bytes   size of the box once more, so that a reader finds its start from the object's end (as in `mfro`)
 
+What may change between two tries (policy, time of storing) is not in it: the object is a function of its footage.
+
 SHA-256 over the init part and bytes `offset` to `offset + bytes` is the fragment's `sha256`, as on the log. The
 catalogue can be made again from the objects alone.
 """
@@ -59,7 +61,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         recorder_id: Whose footage.
         session_id: Of which session.
         feed_id: Over which connection it came.
-        policy: Policy in force when it was stored.
         codec: Codecs of its tracks, picture first.
         init_bytes: Length of ftyp + moov at the beginning.
         fragments: In order; `seq` without holes.
@@ -69,7 +70,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     recorder_id: str
     session_id: str
     feed_id: str
-    policy: str
     codec: str
     init_bytes: int
     fragments: list[FragmentEntry]

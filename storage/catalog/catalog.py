@@ -183,7 +183,9 @@ class Catalog:
         """
 
         def add(connection: Connection) -> bool:
-            insert = self._insert(segments).values(**msgspec.structs.asdict(row)).on_conflict_do_nothing()
+            insert = (
+                self._insert(segments).values(**msgspec.structs.asdict(row), announced=False).on_conflict_do_nothing()
+            )
             if connection.execute(insert.returning(segments.c.key)).first() is not None:
                 return True
             query = select(segments.c.sha256).where(segments.c.key == row.key)
@@ -194,6 +196,10 @@ class Catalog:
             return False
 
         return await self._database.write(add)
+
+    async def announced(self, key: str) -> None:
+        """Note that the log has been told of a segment: it need never be gathered again."""
+        await self._write([segments.update().where(segments.c.key == key).values(announced=True)])
 
     async def list_segments(
         self,
@@ -221,11 +227,11 @@ class Catalog:
         return await self._first(_select(segments).where(segments.c.key == key), SegmentRow)
 
     async def stored_ranges(self, recorder_id: str, feed_id: str) -> list[tuple[int, int]]:
-        """Return which fragments of a feed are stored, as first and last `seq` of each segment, in order of `seq`."""
+        """Return which fragments of a feed are stored and announced: first and last `seq` of each segment, in order."""
         table = segments.c
         query = (
             select(table.first_seq, table.last_seq)
-            .where(table.recorder_id == recorder_id, table.feed_id == feed_id)
+            .where(table.recorder_id == recorder_id, table.feed_id == feed_id, table.announced)
             .order_by(table.first_seq)
         )
         return [(row[0], row[1]) for row in await self._database.read(_rows(query))]
@@ -290,8 +296,8 @@ class Catalog:
 
 
 def _select(table: Table) -> Select[Any]:
-    """All columns, under the names of the row's attributes."""
-    return select(*(column.label(column.key) for column in table.columns))
+    """Every column that the rows have, under its attribute's name."""
+    return select(*(column.label(column.key) for column in table.columns if column.key != "announced"))
 
 
 def _rows(query: Select[Any]) -> Callable[[Connection], Sequence[Any]]:

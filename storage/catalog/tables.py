@@ -54,6 +54,7 @@ segments = Table(
     Column("fragments", Integer, nullable=False),
     Column("retain_until_ms", Milliseconds, key="retain_until", nullable=False),
     Column("stored_at_ms", Milliseconds, key="stored_at", nullable=False),
+    Column("announced", Boolean, nullable=False),
     Index("segments_by_time", "recorder_id", "from_at", "key"),
     Index("segments_by_session", "recorder_id", "session_id", "from_at", "key"),
     Index("segments_by_feed", "recorder_id", "feed_id", "first_seq"),

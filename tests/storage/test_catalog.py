@@ -152,6 +152,9 @@ async def test_segments_that_overlap_a_span(catalog: Catalog) -> None:
         await catalog.add_segment(segment(number, "cam-2"))
     span = await catalog.list_segments(recorder_id="cam-1", from_at=T0.plus(60_000), to_at=T0.plus(120_001))
     assert span.items == [segment(1), segment(2)]
+    assert await catalog.stored_ranges("cam-1", "f1") == []
+    for number in range(4):
+        await catalog.announced(segment(number).key)
     assert await catalog.stored_ranges("cam-1", "f1") == [(0, 9), (10, 19), (20, 29), (30, 39)]
     assert await catalog.stored_ranges("cam-1", "f2") == []
 

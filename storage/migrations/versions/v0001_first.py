@@ -38,6 +38,7 @@ def _segments() -> None:
         sa.Column("fragments", sa.Integer, nullable=False),
         sa.Column("retain_until_ms", sa.BigInteger, nullable=False),
         sa.Column("stored_at_ms", sa.BigInteger, nullable=False),
+        sa.Column("announced", sa.Boolean, nullable=False),
     )
     op.create_index("segments_by_time", "segments", ["recorder_id", "from_ms", "key"])
     op.create_index("segments_by_session", "segments", ["recorder_id", "session_id", "from_ms", "key"])
