@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.media import Codec
+from domain.media import AccessUnit, Codec
 from streams.ingest.rtp.depayload import MAX_UNIT_BYTES
 from streams.ingest.rtp.formats import MediaFormat
 from streams.ingest.rtp.reorder import ReorderLimits
@@ -40,7 +40,7 @@ def test_a_memoryview_into_a_larger_buffer_is_taken_in_place(name: str) -> None:
     capture = load(name)
     plain, placed = TrackReceiver(0, capture.media), TrackReceiver(0, capture.media)
     expected = [unit.data for unit in feed(plain, capture.packets)]
-    got = []
+    got: list[AccessUnit] = []
     for packet in capture.packets:
         buffer = memoryview(bytearray(b"\xaa" * 7 + packet + b"\xbb" * 9))
         got += placed.push(buffer, captures.START_S, captures.START, 7, 7 + len(packet))
@@ -194,11 +194,9 @@ def test_a_unit_without_end_is_cut_at_its_bound(codec: Codec) -> None:
     name = "gstreamer-h264-stap" if codec == Codec.H264 else "gstreamer-h265"
     capture = load(name)
     track = TrackReceiver(0, capture.media)
-    sets = feed(track, capture.packets[:1])
-    assert sets == [] or sets
     head = bytes((0x7C, 0x85)) if codec == Codec.H264 else bytes((0x62, 0x01, 0x93))
     middle = bytes((0x7C, 0x05)) if codec == Codec.H264 else bytes((0x62, 0x01, 0x13))
-    units = []
+    units: list[AccessUnit] = []
     for number in range(8):
         payload = (head if number % 4 == 0 else middle) + b"\xff" * 60_000
         units += _push_many(track, payload, number, 50)
@@ -208,8 +206,8 @@ def test_a_unit_without_end_is_cut_at_its_bound(codec: Codec) -> None:
     assert all(unit.damaged for unit in units)
 
 
-def _push_many(track: TrackReceiver, payload: bytes, number: int, times: int) -> list[object]:
-    units: list[object] = []
+def _push_many(track: TrackReceiver, payload: bytes, number: int, times: int) -> list[AccessUnit]:
+    units: list[AccessUnit] = []
     for index in range(times):
         header = struct.pack("!BBHII", 0x80, track.media.payload_type, (number * times + index) & 0xFFFF, 5, 9)
         units += track.push(header + payload, captures.START_S, captures.START)
