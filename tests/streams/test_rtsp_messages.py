@@ -46,7 +46,7 @@ m=video 0 RTP/AVP 98\r
 a=control:trackID=0\r
 a=framerate:25.000000\r
 a=rtpmap:98 H265/90000\r
-a=fmtp:98 profile-id=1;sprop-sps=QgEBAWAAAAMAsAAAAwAAAwBdoAKAgC0WNrkky;sprop-vps=QAEMAf//AWAAAAMAsAAAAwAAAwBdrAk=;sprop-pps=RAHA8vA8kAA=\r
+a=fmtp:98 profile-id=1;sprop-sps=QgEBAWAAAAMAsAAAAwAAAwBdoAKAgC0WNrkky;sprop-pps=RAHA8vA8kAA=\r
 m=audio 0 RTP/AVP 97\r
 a=control:trackID=1\r
 a=rtpmap:97 MPEG4-GENERIC/16000\r
