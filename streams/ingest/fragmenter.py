@@ -17,18 +17,18 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from domain.clock import Instant
-from domain.media import AccessUnit, Codec
+from domain.errors import InvalidMedia
+from domain.media import AccessUnit, TrackParams
 from domain.topics import MAX_RECORD_BYTES
 from streams.ingest.cuts import Cut, Opening, find_cut, part, ready
 from streams.ingest.limits import Limits
+from streams.ingest.mp4.init import init_segment
 from streams.ingest.muxer import CutFragment, Progress, build
 
 START_WAIT_MS = 12_000
 """How long a feed waits for its first keyframe; senders that refresh pictures bit by bit never send one."""
 LARGEST_UNIT_BYTES = MAX_RECORD_BYTES - 256 * 1024
 """A unit beyond this cannot travel in one record of the log, whatever is cut."""
-
-_SELF_DESCRIBED = frozenset({Codec.PCMA, Codec.PCMU})
 
 
 class Fragmenter:
@@ -44,6 +44,7 @@ class Fragmenter:
         self._limits = limits
         self._progress = progress or Progress(has_video=has_video)
         self._pending: list[AccessUnit] = []
+        self._described: dict[int, TrackParams] = {}
         self._cut: Cut | None = None
         self._opening = Opening.after(self._progress)
 
@@ -108,9 +109,18 @@ class Fragmenter:
         progress.arrived_at = max(progress.arrived_at, unit.arrived_at)
         if len(unit.data) > LARGEST_UNIT_BYTES:
             return self._drop(unit, "oversize")
-        if not unit.params.extradata and unit.params.codec not in _SELF_DESCRIBED:
+        if unit.params is not self._described.get(unit.track) and not self._describe(unit):
             return self._drop(unit, "undescribed")
         return progress.started or self._start(unit)
+
+    def _describe(self, unit: AccessUnit) -> bool:
+        """Tell whether a player can be told of the unit's parameters; checked once for each new object."""
+        try:
+            init_segment((unit.params,))
+        except InvalidMedia:
+            return False
+        self._described[unit.track] = unit.params
+        return True
 
     def _start(self, unit: AccessUnit) -> bool:
         progress = self._progress

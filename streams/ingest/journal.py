@@ -14,6 +14,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -93,12 +94,12 @@ class Journal:
 
     Args:
         directory: Where journals stand.
-        feed: Which feed.
+        feed: Which feed; may be changed, and holds from the next `begin`.
     """
 
     def __init__(self, directory: Path, feed: FeedInfo) -> None:
+        self.feed = feed
         self._directory = directory
-        self._feed = feed
         self._file: int | None = None
         self._path: Path | None = None
         self._buffers: list[bytes] = []
@@ -108,15 +109,15 @@ class Journal:
         """Start a new file with where the fragmenter stands, and remove the one before."""
         old_file, old_path = self._file, self._path
         self._file = self._path = None
-        path = self._directory / f"{self._feed.feed_id}.{fragmenter.progress.seq:08d}{SUFFIX}"
-        head = _encoder.encode(_Header(self._feed, fragmenter.progress))
-        self._params = {}
-        self._buffers = [_HEAD.pack(_MAGIC, len(head), zlib.crc32(head)), head]
-        for unit in fragmenter.pending:
-            self.append(unit)
+        path = self._directory / f"{self.feed.feed_id}.{fragmenter.progress.seq:08d}{SUFFIX}"
+        head = _encoder.encode(_Header(self.feed, fragmenter.progress))
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self._path = path
+            self._params = {}
+            self._buffers = [_HEAD.pack(_MAGIC, len(head), zlib.crc32(head)), head]
+            for unit in fragmenter.pending:
+                self.append(unit)
             self.flush()
         finally:
             if old_file is not None:
@@ -125,7 +126,9 @@ class Journal:
                 old_path.unlink(missing_ok=True)
 
     def append(self, unit: AccessUnit) -> None:
-        """Remember a unit; it is on disk after the next `flush`."""
+        """Remember a unit; it is on disk after the next `flush`. Without a file nothing is remembered."""
+        if self._path is None:
+            return
         if self._params.get(unit.track) is not unit.params:
             self._params[unit.track] = unit.params
             self._add(b"P", (unit.track, 0, 0, 0, 0, 0), _encoder.encode(unit.params))
@@ -137,7 +140,7 @@ class Journal:
         """Write what was remembered."""
         buffers, self._buffers = self._buffers, []
         if self._file is None:
-            return
+            return  # the disk was full: nothing is kept until the next `begin`
         for start in range(0, len(buffers), _MOST_BUFFERS):
             write_all(self._file, buffers[start : start + _MOST_BUFFERS])
 
@@ -149,6 +152,11 @@ class Journal:
             os.close(file)
         if path is not None:
             path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what can be removed, after an error."""
+        with suppress(OSError):
+            self.remove()
 
     @property
     def is_open(self) -> bool:

@@ -29,6 +29,7 @@ import msgspec
 from domain.bus import Bus
 from domain.errors import IntegrityError, LiuhenError, Refused, Unavailable
 from domain.ids import check_recorder_id
+from domain.topics import MAX_RECORD_BYTES
 from streams.ingest import metrics
 from streams.ingest.backoff import Backoff
 from streams.ingest.journal import write_all
@@ -102,6 +103,11 @@ class Spool:
     def waiting_bytes(self) -> int:
         """Bytes on disk that the log has not acknowledged."""
         return self._waiting_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the largest fragment would be refused."""
+        return self._waiting_bytes + RESERVE_BYTES + MAX_RECORD_BYTES > self._max_bytes
 
     def start(self) -> None:
         """Lock the directory and begin with what the process before left behind. Needs a running loop.

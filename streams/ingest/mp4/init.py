@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from domain.errors import InvalidMedia
 from domain.media import Codec, TrackParams
 from streams.ingest.mp4.boxes import box, full_box
 from streams.ingest.mp4.entries import sample_entry
@@ -26,10 +27,14 @@ def init_segment(tracks: tuple[TrackParams, ...]) -> bytes:
     Each track's timescale is its clock rate. With G.711 the brand is QuickTime's, where its sample entry is defined.
 
     Raises:
-        InvalidMedia: A track whose decoder configuration is missing.
+        InvalidMedia: A track whose decoder configuration is missing, or whose figures fit in no box.
     """
+    try:
+        traks = _traks(tracks)
+    except struct.error as error:
+        raise InvalidMedia(str(error), "params") from error
     brand = _QUICKTIME if any(params.codec in _G711 for params in tracks) else _ISO
-    return brand + box(b"moov", _mvhd(len(tracks)), *_traks(tracks), _mvex(len(tracks)))
+    return brand + box(b"moov", _mvhd(len(tracks)), *traks, _mvex(len(tracks)))
 
 
 def _mvhd(tracks: int) -> bytes:

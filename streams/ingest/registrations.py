@@ -1,0 +1,77 @@
+"""The newest registration of each recorder, as topic `registry` says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from domain.bus import Record
+from domain.errors import InvalidEvent
+from domain.events import RecorderRegistered
+from domain.registry import Registration
+from domain.wire import decode_registration
+
+_log = logging.getLogger(__name__)
+
+
+class Registrations:
+    """Fed by a follower of topic `registry`; the whole fleet in memory, some hundred bytes a recorder.
+
+    Args:
+        on_change: Called after every change.
+    """
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._newest: dict[str, Registration] = {}
+        self._on_change = on_change
+
+    def get(self, recorder_id: str) -> Registration | None:
+        """Return the newest registration, None where unknown."""
+        return self._newest.get(recorder_id)
+
+    def cameras(self) -> Iterable[Registration]:
+        """Give the registrations that are to be pulled."""
+        return [one for one in self._newest.values() if one.url is not None and one.state == "active"]
+
+    def take(self, record: Record) -> None:
+        """Fold in a record; one that cannot be read changes nothing (the partition's worker rejects it)."""
+        if record.key is None:
+            return
+        try:
+            registration = read_registration(record)
+        except InvalidEvent as error:
+            _log.warning("registry: %s: %s", record.key, error)
+            return
+        if registration is None:
+            self._newest.pop(record.key, None)
+        else:
+            self._newest[record.key] = registration
+        self._on_change()
+
+
+def read_registration(record: Record) -> Registration | None:
+    """Return what a record of topic `registry` says, None for a tombstone.
+
+    Raises:
+        InvalidEvent: It is no registration, or of another recorder than its key says.
+    """
+    if record.value is None:
+        return None
+    registration = decode_registration(record.value)
+    if registration.recorder_id != record.key:
+        msg = f"recorder_id: {registration.recorder_id!r} under key {record.key!r}"
+        raise InvalidEvent(msg, "recorder_id")
+    return registration
+
+
+def registered_event(registration: Registration, record: Record) -> RecorderRegistered:
+    """Return the event that tells of a registration; a function of the record, so that a repeat is the same line."""
+    return RecorderRegistered(
+        at=record.timestamp,
+        recorder_id=registration.recorder_id,
+        kind=registration.kind,
+        policy=registration.policy,
+        site_id=registration.site_id,
+        expects_audio=registration.expects_audio,
+        continuous=registration.continuous,
+    )

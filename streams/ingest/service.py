@@ -1,0 +1,230 @@
+"""The ingest role: spool, journals, registrations, sessions, feeds and cameras of one worker, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import random
+from typing import Final
+
+from domain.bus import Bus
+from domain.clock import Clock
+from domain.errors import Unavailable
+from domain.events import AnyRecorderEvent, SessionEnded, SessionOpened, SessionResumed, SessionStopped
+from domain.registry import Registration
+from domain.settings import Settings
+from domain.topics import EVENTS, REGISTRY
+from streams.ingest import metrics, parcel
+from streams.ingest.backoff import Backoff
+from streams.ingest.cameras import CameraPorts, Cameras, Pull
+from streams.ingest.days import DaySessions, day_session
+from streams.ingest.feeds import JOURNAL_EVERY_S, Feed
+from streams.ingest.follow import Follower
+from streams.ingest.journal import FeedInfo, Recovered, recover
+from streams.ingest.limits import Limits
+from streams.ingest.ports import SessionState
+from streams.ingest.registrations import Registrations
+from streams.ingest.rtsp.client import run as run_rtsp
+from streams.ingest.sessions import SessionBook
+from streams.ingest.spool import Spool
+
+CATCH_UP_S: Final = 3.0
+"""How long a start waits for the log's past; devices and cameras are served then, with what is known."""
+SAVE_EVERY_S: Final = 15.0
+"""How often the session book is saved at the least; after a session event of our own, with the next tick."""
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_log = logging.getLogger(__name__)
+
+
+class IngestService:
+    """One ingest worker; implements `streams.ingest.ports.IngestPort`.
+
+    Args:
+        bus: The log, started.
+        settings: What is configured: `spool`, `spool_max_bytes`, `worker_id`, fragment and segment lengths.
+        clock: Wall and monotonic time.
+        pull: Pulls a camera until it fails.
+        new_backoff: Makes the waiting times of a camera.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        settings: Settings,
+        clock: Clock,
+        *,
+        pull: Pull = run_rtsp,
+        new_backoff: Callable[[], Backoff] = lambda: Backoff(random),
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._limits = Limits.of(settings)
+        self._directory = Path(settings.spool) / (settings.worker_id or socket.gethostname())
+        self._spool = Spool(self._directory, bus, settings.spool_max_bytes)
+        self._feeds: dict[str, Feed] = {}
+        self._registrations = Registrations(lambda: None)
+        self._book = SessionBook()
+        self._days = DaySessions(self._book, self._record)
+        self._followers: list[Follower] = []
+        ports = CameraPorts(self._open_camera_feed, self._record, self._reject)
+        self.cameras = Cameras(bus, self._registrations, self._days, ports, clock, pull=pull, new_backoff=new_backoff)
+        self._ticker: asyncio.Task[None] | None = None
+        self._book_is_new = False
+
+    @property
+    def spool(self) -> Spool:
+        """The outbox."""
+        return self._spool
+
+    async def start(self) -> None:
+        """Publish what the process before left behind, learn recorders and sessions, and pull this worker's cameras.
+
+        Raises:
+            Refused: Another process uses this worker's spool.
+            Unavailable: The spool's directory cannot be used, or the log is away.
+        """
+        self._spool.start()
+        metrics.watch_spool(lambda: self._spool.waiting_bytes)
+        offsets = self._book.load(self._sessions_file)
+        self._followers = [
+            Follower(self._bus, REGISTRY.name, self._registrations.take),
+            Follower(self._bus, EVENTS.name, self._book.take, offsets),
+        ]
+        for follower in self._followers:
+            await follower.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_S):
+                await asyncio.gather(*(follower.caught_up() for follower in self._followers))
+        self._recover_journals()
+        self._ticker = asyncio.create_task(self._tick_for_ever(), name="ingest ticks")
+        await self.cameras.start()
+
+    async def stop(self, drain_s: float = 5.0) -> None:
+        """Stop the cameras, close every feed, give the log a while to take what waits."""
+        await self.cameras.stop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        for feed in list(self._feeds.values()):
+            feed.finish()
+        await self._spool.stop(drain_s)
+        self._save_sessions()
+        for follower in self._followers:
+            await follower.stop()
+
+    def registration(self, recorder_id: str) -> Registration | None:
+        """Return the newest registration on the log, None where unknown."""
+        return self._registrations.get(recorder_id)
+
+    def open_session(self, recorder_id: str) -> str | None:
+        """Return the id of the recorder's newest session that has not ended, None where there is none."""
+        sessions = self._book.open_sessions(recorder_id)
+        return sessions[-1] if sessions else None
+
+    def session_recorder(self, session_id: str) -> str | None:
+        """Return whose session it is, None where unknown."""
+        return self._book.recorder(session_id)
+
+    def session_state(self, session_id: str) -> SessionState | None:
+        """Return how it stands, None where unknown."""
+        return self._book.state(session_id)
+
+    def open_feed(self, recorder_id: str, session_id: str) -> Feed:
+        """Begin a feed that a device pushes.
+
+        Raises:
+            Unavailable: The spool has no room.
+        """
+        return self._open(recorder_id, session_id, path="whip", by_day=False)
+
+    async def record(self, event: AnyRecorderEvent) -> None:
+        """Take an event durably; events of one recorder keep the order of the calls.
+
+        Raises:
+            Unavailable: The spool has no room.
+        """
+        self._record(event)
+
+    async def reject(self, recorder_id: str, data: bytes, reason: str, detail: str) -> None:
+        """Keep what could not be read, on topic `rejected`.
+
+        Raises:
+            Unavailable: The spool has no room.
+        """
+        self._reject(recorder_id, data, reason, detail)
+
+    def _record(self, event: AnyRecorderEvent) -> None:
+        self._spool.put(event.recorder_id, parcel.event_records(event), is_event=True)
+        self._book.apply(event)
+        if isinstance(event, SessionOpened | SessionStopped | SessionResumed | SessionEnded):
+            self._book_is_new = True
+
+    def _reject(self, recorder_id: str, data: bytes, reason: str, detail: str) -> None:
+        self._spool.put(recorder_id, parcel.rejected(recorder_id, data, reason, detail, "ingest"), is_event=True)
+
+    def _open_camera_feed(self, recorder_id: str) -> Feed:
+        return self._open(recorder_id, day_session(recorder_id, self._clock.now()), path="rtsp", by_day=True)
+
+    def _open(self, recorder_id: str, session_id: str, *, path: str, by_day: bool) -> Feed:
+        if self._spool.is_full:
+            msg = f"spool: {self._spool.waiting_bytes} bytes wait for the log; no room for another feed"
+            raise Unavailable(msg)
+        feed_id = f"{recorder_id}-{_base36(int(self._clock.now()))}-{secrets.token_hex(2)}"
+        feed = self._feed(FeedInfo(feed_id, recorder_id, session_id, path, by_day, self._limits))
+        self._feeds[feed_id] = feed
+        return feed
+
+    def _feed(self, info: FeedInfo) -> Feed:
+        session_of = self._days.session_of if info.by_day else None
+        return Feed(info, self._spool, self._directory, self._clock, session_of=session_of, on_closed=self._forget)
+
+    def _forget(self, feed: Feed) -> None:
+        self._feeds.pop(feed.feed_id, None)
+
+    def _recover_journals(self) -> None:
+        for found in recover(self._directory):
+            if isinstance(found, Recovered):
+                _log.info("%s: %d units recovered", found.feed.feed_id, len(found.units))
+                self._feed(found.feed).recover(found)
+                continue
+            path, error = found
+            _log.error("journal: %s", error)
+            metrics.count_rejected("journal_corrupt")
+            recorder_id = path.name.rsplit("-", 2)[0]
+            with suppress(Unavailable):  # the file stays, and is told of at the next start
+                self._reject(recorder_id, path.read_bytes()[:1_000_000], "journal_corrupt", str(error))
+                path.rename(path.with_suffix(".damaged"))
+
+    async def _tick_for_ever(self) -> None:
+        saved_s = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(JOURNAL_EVERY_S)
+            for feed in list(self._feeds.values()):
+                feed.tick()
+            if self._book_is_new or self._clock.monotonic() - saved_s >= SAVE_EVERY_S:
+                saved_s = self._clock.monotonic()
+                self._save_sessions()
+
+    def _save_sessions(self) -> None:
+        self._book_is_new = False
+        try:
+            self._book.save(self._sessions_file, self._followers[1].next_offsets)
+        except OSError as error:
+            _log.warning("sessions: %s", error)  # the next start reads more of the log
+
+    @property
+    def _sessions_file(self) -> Path:
+        return self._directory / "sessions.json"
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits or "0"
