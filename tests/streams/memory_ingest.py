@@ -1,5 +1,7 @@
 """An ingest pipeline in memory: keeps events and access units, and fails on request."""
 
+import time
+
 import msgspec
 
 from domain.errors import Unavailable
@@ -22,6 +24,7 @@ class MemoryFeed:
         self.notes: list[tuple[NoteKind, str]] = []
         self.closed = 0
         self.fail = False
+        self.given_s: dict[int, list[float]] = {}
 
     def on_tracks(self, tracks) -> None:  # type: ignore[no-untyped-def]
         self.tracks = list(tracks)
@@ -31,6 +34,7 @@ class MemoryFeed:
         if self.fail:
             raise RuntimeError("scripted")
         self.units.append(unit)
+        self.given_s.setdefault(unit.track, []).append(time.monotonic())
 
     def on_note(self, kind: NoteKind, detail: str) -> None:
         self.notes.append((kind, detail))

@@ -283,11 +283,13 @@ async def test_the_index_of_a_device(http: httpx.AsyncClient, ingest: MemoryInge
     assert (answer.status_code, answer.json()["field"]) == (422, "recordings[0].bytes")
 
 
-async def test_a_fault_of_ours_is_a_bare_500(http: httpx.AsyncClient, ingest: MemoryIngest) -> None:
-    async def broken(_event: object) -> None:
-        raise RuntimeError("secret path")
+async def test_a_fault_of_ours_is_a_bare_500(
+    http: httpx.AsyncClient, ingest: MemoryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(event: object) -> None:
+        raise RuntimeError("secret path", event)
 
-    ingest.record = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(ingest, "record", broken)
     answer = await http.post(f"{ROOT}/sessions", json={})
     assert answer.status_code == 500
     assert "secret" not in answer.text

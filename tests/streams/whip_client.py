@@ -81,6 +81,7 @@ class LossyPath:
         self.loss = loss
         self.duplicate = duplicate
         self.dead = False
+        self.deaf = False  # nothing of the server's media path comes back
         self.lost = 0
         self.passed = 0
         self.capture: list[bytes] = []
@@ -121,7 +122,7 @@ class LossyPath:
 
     def _pass(self, data: bytes, send: Callable[..., None], addr: tuple[str, int] | None) -> None:
         media = 127 < data[0] < 192
-        if self.dead:
+        if self.dead or (self.deaf and media and addr is not None):
             return
         if media and len(self.capture) < 2000 and addr is None:
             self.capture.append(data)

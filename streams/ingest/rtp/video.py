@@ -86,7 +86,9 @@ class VideoAssembler:
             self._finish()
         self._timestamp = timestamp
         self._nal_start = CLOSED
-        self._marked = self._damaged = False
+        self._marked = False
+        # What stays at the head may be all that came of a unit whose picture is lost: not as sent, so still damaged.
+        self._damaged = self._damaged and bool(self._unit)
 
     def _add_nal(self, data: Buffer, start: int, end: int, kind: int, first_slice_byte: int) -> None:
         """Append a whole NAL unit."""

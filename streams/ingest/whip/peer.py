@@ -30,7 +30,8 @@ ARRIVALS_EVERY_S: Final = 0.1
 
 # A recording may wait longer than a call: twice the round trip of a bad mobile link, and under the second at which a
 # gap counts.
-_WAIT: Final = {"delay_s": 0.6, "packets": 1024, "nack_every_s": 0.08, "nack_tries": 6}
+_WAIT: Final = ReorderLimits(delay_s=0.6, packets=1024, nack=True, nack_every_s=0.08, nack_tries=6)
+_NO_REPEATS: Final = ReorderLimits(delay_s=0.2)
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class WhipPeer:
 
     def _receiver(self, index: int, track: OfferedTrack, clock: FeedClock) -> TrackReceiver:
         agreed = feedback_for(track)
-        limits = ReorderLimits(**_WAIT, nack="nack" in agreed)  # type: ignore[arg-type]  # ints and floats as named
+        limits = _WAIT if "nack" in agreed else _NO_REPEATS
         options = FeedbackOptions(self._ssrc, reports_every_s=1.0, keyframes="nack pli" in agreed)
         return TrackReceiver(index, track.format, limits=limits, feed=clock, feedback=options)
 
