@@ -24,6 +24,7 @@ from domain.clock import Clock, Instant
 MAX_ROWS = 200
 MAX_FINDINGS = 100
 """More are in the API; a person looks at the worst first."""
+FIRST_STORED_S = 120.0
 
 POLICY = "; ".join(
     (
@@ -55,6 +56,7 @@ class Row(msgspec.Struct, frozen=True):
     view: RecorderView
     media_age_s: float
     findings: int
+    completeness: float | None
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -135,7 +137,9 @@ def _context(fleet: Fleet, now: Instant, w: Words, chosen: str | None) -> dict[s
 
 def _row(view: RecorderView, now: Instant) -> Row:
     age_s = 0.0 if view.last_media_at is None else (now - view.last_media_at) / 1000
-    return Row(view, age_s, sum(view.open_findings.values()))
+    # In its first minutes nothing of a recording is due in the store yet: "0 %" would alarm for nothing.
+    young = not view.completeness_ratio and view.upload_lag_s < FIRST_STORED_S
+    return Row(view, age_s, sum(view.open_findings.values()), None if young else view.completeness_ratio)
 
 
 def _lines(recorders: list[Recorder], now: Instant, w: Words) -> list[Line]:

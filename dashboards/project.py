@@ -66,6 +66,11 @@ class Projector:
         self.ready = asyncio.Event()
         """Set once everything that stood in the log at the start has been folded in: figures are right from then."""
 
+    @property
+    def waiting(self) -> int:
+        """How many rows wait for the catalogue."""
+        return len(self._unwritten)
+
     async def run(self) -> None:
         """Read until cancelled; saves on the way out.
 

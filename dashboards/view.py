@@ -13,8 +13,8 @@ from domain.clock import Instant
 
 Condition = Literal["critical", "warning", "notice", "recording", "idle", "off"]
 
-RANK: dict[Condition, int] = {"critical": 0, "warning": 1, "notice": 2, "recording": 3, "idle": 4, "off": 5}
-"""Worst first."""
+RANK: dict[Condition, int] = {"critical": 0, "warning": 1, "notice": 2, "recording": 3, "idle": 3, "off": 4}
+"""Worst first; of those that nothing is wrong with, the one furthest behind."""
 
 _BY_SEVERITY: dict[str, Condition] = {"critical": "critical", "warning": "warning", "info": "notice"}
 

@@ -140,7 +140,7 @@ def read_tracks(init: bytes) -> dict[int, Track]:
             struct.unpack_from(">I", init, trex.body + 4)[0]: trex for trex in _find(init, moov, b"mvex", b"trex")
         }
         for trak in _find(init, moov, b"trak"):
-            number = _versioned(init, _only(init, trak, b"tkhd"), 12, 20)
+            number = track_number(init, trak)
             timescale = _versioned(init, _only(init, trak, b"mdia", b"mdhd"), 12, 20)
             handler = _only(init, trak, b"mdia", b"hdlr").body + 8
             trex = defaults.get(number)
@@ -151,6 +151,17 @@ def read_tracks(init: bytes) -> dict[int, Track]:
     if not tracks:
         raise InvalidMedia("mp4: no track in the init segment")
     return tracks
+
+
+def track_number(init: bytes, trak: Box) -> int:
+    """Return a track's `track_ID`."""
+    return _versioned(init, _only(init, trak, b"tkhd"), 12, 20)
+
+
+def sample_entry(init: bytes, trak: Box) -> bytes:
+    """Return the four-character code of a track's first sample entry, empty where it has none."""
+    stsd = _only(init, trak, b"mdia", b"minf", b"stbl", b"stsd")
+    return next((box.kind for box in boxes(init, stsd.body + 8, stsd.end)), b"")
 
 
 def read_runs(fragment: bytes, tracks: dict[int, Track]) -> list[Run]:

@@ -1,7 +1,8 @@
 """The last fragments of one recorder, on one timeline, ready to be watched. Pure.
 
 The store's fragments count decode time from 0 in each segment and each feed; a player wants one timeline that goes on.
-So the copies here carry shifted decode times, the same shift for all tracks of a fragment; what the log and the
+So the copies here carry shifted decode times, the same shift for all tracks of a fragment, and tracks
+that no browser takes are left out; what the log and the
 store hold stays as it is. The wall-clock time of each fragment is beside it (`EXT-X-PROGRAM-DATE-TIME`).
 """
 
@@ -11,7 +12,8 @@ import hashlib
 import math
 from collections import deque
 
-from dashboards.hls.mp4 import Media, retime, take_apart
+from dashboards.hls.mp4 import Media, retime
+from dashboards.hls.playable import playable
 from dashboards.hls.playlist import Entry, render, target_duration
 from domain.clock import Instant, ms
 from domain.events import Fragment
@@ -71,7 +73,7 @@ class Ring:
         again = last is not None and last.feed_id == event.feed_id and event.seq <= last.seq
         if again or offset <= self._offset:
             return
-        media = take_apart(data)
+        media = playable(data)
         init_uri = f"init-{hashlib.sha256(media.init).hexdigest()[:16]}.mp4"
         missing_s = 0.0 if last is None else (event.captured_at - _end(last)) / 1000
         other = last is not None and (last.feed_id != event.feed_id or init_uri not in self._inits)

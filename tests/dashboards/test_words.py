@@ -1,0 +1,77 @@
+"""Texts: both languages say the same things, and figures read well."""
+
+import tomllib
+from importlib import resources
+from typing import get_args
+
+import pytest
+
+from dashboards.words import LANGUAGES, words
+from domain.findings import Figure, FindingKind
+
+
+def test_both_languages_have_the_same_texts() -> None:
+    tables = [
+        tomllib.loads(resources.files("dashboards.texts").joinpath(f"{code}.toml").read_text()) for code in LANGUAGES
+    ]
+    keys = [
+        {(section, key) for section, texts in table.items() if isinstance(texts, dict) for key in texts}
+        for table in tables
+    ]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_kind_of_finding_has_a_text(code: str) -> None:
+    for kind in get_args(FindingKind):
+        assert words(code).finding(kind, kind, {}) != kind
+
+
+def test_findings_in_words() -> None:
+    params: dict[str, Figure] = {
+        "seconds": 12.0,
+        "from": "2026-05-06T09:00:00.000+08:00",
+        "to": "2026-05-06T09:00:12.000+08:00",
+    }
+    zh = words("zh").finding("recording.gap", "recording.gap", {**params, "cause": "network"})
+    assert zh == "录像缺失 12 秒（09:00:00 至 09:00:12）：网络中断"
+    assert words("en").finding("unknown.key", "recording.gap", {}) == "— s of recording missing (— to —): cause unknown"
+    assert words("en").finding("no.such", "no.such", {}) == "no.such"
+    assert words("xx") is words("zh")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "zh", "en"),
+    [
+        (0.4, "0秒", "0 s"),
+        (-5, "0秒", "0 s"),
+        (59, "59秒", "59 s"),
+        (60, "1分", "1 min"),
+        (125, "2分 5秒", "2 min 5 s"),
+        (3600, "1时", "1 h"),
+        (7322, "2时 2分", "2 h 2 min"),
+        (90_000, "1天 1时", "1 d 1 h"),
+    ],
+)
+def test_durations(seconds: float, zh: str, en: str) -> None:
+    assert (words("zh").duration(seconds), words("en").duration(seconds)) == (zh, en)
+
+
+def test_sizes_and_ratios() -> None:
+    w = words("en")
+    assert [w.size(n) for n in (0, 999, 1000, 9_940, 12_000, 3_600_000_000)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "9.9 kB",
+        "12 kB",
+        "3.6 GB",
+    ]
+    assert [w.percent(r) for r in (None, 0.0, 0.5, 0.994, 0.99999, 1.0)] == [
+        "—",
+        "0 %",
+        "50 %",
+        "99.4 %",
+        "99.9 %",
+        "100 %",
+    ]
