@@ -79,7 +79,7 @@ class Listener(Protocol):
 
 
 class ConsumerDriver(Protocol):
-    """Fetches, for a group or from one place. One thread calls everything but `commit`, which has its own."""
+    """Fetches, for a group or from one place. One thread calls everything but `commit`, which has one and blocks."""
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         """Return what came within `timeout_s`; nothing while the broker is away.

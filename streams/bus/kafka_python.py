@@ -69,8 +69,8 @@ class Administration:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        common = _common(settings)
-        del common["allow_auto_create_topics"]
+        not_for_admin = {"allow_auto_create_topics", "metrics_enabled"}
+        common = {name: value for name, value in _common(settings).items() if name not in not_for_admin}
         with _translated(f"cannot reach {settings.bootstrap}"):
             self._admin = KafkaAdminClient(**common)
             self._offsets = kafka.KafkaConsumer(**_common(settings))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import confluent_kafka
@@ -26,6 +28,7 @@ _MOVED_ON = frozenset(
     }
 )
 _FETCH_BYTES = 16_000_000
+_SLICE_S = 0.05  # how long a commit may have to wait for the fetch under way
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ class MediaConsumer:
 
     def __init__(self, settings: KafkaSettings, group: str | None = None) -> None:
         self._patience_s = settings.publish_timeout_s
+        self._commits: SimpleQueue[tuple[Mapping[TopicPartition, int], Future[None]]] = SimpleQueue()  # one an awaiter
         self._assigned: list[confluent_kafka.TopicPartition] = []
         with _translated("cannot make a consumer"):
             self._consumer = confluent_kafka.Consumer(
@@ -153,7 +157,9 @@ class MediaConsumer:
             if places:
                 passed_on = threading.Event()
                 listener.lost(_plain(places), passed_on.set)
-                passed_on.wait()
+                while not passed_on.wait(_SLICE_S):
+                    self._serve_commits()
+                self._serve_commits()
 
         with _translated("cannot subscribe"):
             self._consumer.subscribe(list(topics), on_assign=gained, on_revoke=lost, on_lost=lost)
@@ -166,13 +172,35 @@ class MediaConsumer:
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         """Return what came."""
+        self._serve_commits()
         with _translated("cannot fetch"):
-            first = self._consumer.poll(timeout_s)
+            first = self._consumer.poll(min(timeout_s, _SLICE_S))
             found = [] if first is None else [first, *self._consumer.consume(max_records - 1, 0)]
         return [_record(message) for message in found if _is_record(message)]
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Store offsets."""
+        """Store offsets. The fetching thread does it: the library hangs when another commits while it polls."""
+        done: Future[None] = Future()
+        self._commits.put((offsets, done))
+        try:
+            done.result(self._patience_s)
+        except TimeoutError:
+            raise BusUnavailable(f"cannot commit: no answer within {self._patience_s:g} s") from None
+
+    def _serve_commits(self) -> None:
+        while True:
+            try:
+                offsets, done = self._commits.get_nowait()
+            except Empty:
+                return
+            try:
+                self._commit(offsets)
+            except BusUnavailable as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    def _commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         wanted = [confluent_kafka.TopicPartition(*place, offset) for place, offset in offsets.items()]
         try:
             results = self._consumer.commit(offsets=wanted, asynchronous=False) or []
