@@ -6,6 +6,7 @@ The tree::
     ├── InvalidInput           the caller's data is wrong; names the field
     │   ├── InvalidEvent       an event line or message that cannot be read
     │   ├── InvalidSettings    a configuration key or value
+    │   ├── InvalidPolicy      a rule, its source or a calendar, in a policy file
     │   └── InvalidMedia       RTP, SDP or a bitstream that cannot be taken apart
     ├── Unavailable            a service is away; the same call may work later
     │   ├── BusUnavailable
@@ -46,6 +47,10 @@ class InvalidEvent(InvalidInput):
 
 class InvalidSettings(InvalidInput):
     """A configuration key or value that cannot be used."""
+
+
+class InvalidPolicy(InvalidInput):
+    """A policy file that cannot be used: unknown key, missing source, unknown article; names file and key."""
 
 
 class InvalidMedia(InvalidInput):

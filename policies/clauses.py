@@ -7,39 +7,22 @@ the finding is then ours alone.
 
 from __future__ import annotations
 
+import functools
+
+from policies.loader import load, names
+from policies.model import Policy
+
 DEFAULT = "wucheng"
 """The policy of a recorder that names none."""
 
-_RECORDING: dict[str, tuple[str, ...]] = {
-    # No stopping and no stop-and-go, but for the listed causes, which are then spoken.
-    "wucheng": ("W-AV 第十八条",),
-    # Uninterrupted from arrival to leaving; the listed causes and what is due then.
-    "gansu": ("第十八条", "第十九条"),
-    # In principle uninterrupted; an objective cause is explained.
-    "chongqing": ("第十一条",),
-    # No rule on stops.
-    "zhuhui": (),
-    # The cases in which recording may stop.
-    "zhanhe": ("Z-AV 第十二条",),
-}
-
-_UNBROKEN: dict[str, tuple[str, ...]] = {
-    "wucheng": ("W-AV 第十二条",),
-    "gansu": ("第十四条",),
-    "chongqing": ("第十一条", "第十五条（二）"),
-    "zhuhui": (),
-    "zhanhe": ("Z-AV 第八条",),
-}
-
-_PREMISES: dict[str, tuple[str, ...]] = {
-    # Pictures of non-site supervision are clear, continuous, stable and complete.
-    "wucheng": ("W-NS 第十三条",),
-}
-
-_RECORDING_KINDS = frozenset({"recording.stalled", "recording.gap"})
+_RECORDING_KINDS = frozenset(
+    {"recording.stalled", "recording.gap", "recording.unexplained_stop", "recording.stop_and_go"}
+)
 
 
-def clauses(policy: str, kind: str, *, recorder: str = "body_worn", unbroken: bool = False) -> list[str]:
+def clauses(
+    policy: str, kind: str, *, recorder: str = "body_worn", unbroken: bool = False, act: str | None = None
+) -> list[str]:
     """Return the ids of the articles that a finding of this kind rests on.
 
     Args:
@@ -47,10 +30,25 @@ def clauses(policy: str, kind: str, *, recorder: str = "body_worn", unbroken: bo
         kind: Kind of the finding.
         recorder: Kind of the recorder; cameras on premises have articles of their own in some documents.
         unbroken: The session is one that the policy forbids to interrupt.
+        act: The act that the session records; where the policy has a rule of its own for it, that article is cited.
     """
-    if kind not in _RECORDING_KINDS:
-        return []
-    if recorder == "premises_camera" and policy in _PREMISES:
-        return list(_PREMISES[policy])
-    found = [*_RECORDING.get(policy, ()), *(_UNBROKEN.get(policy, ()) if unbroken else ())]
-    return list(dict.fromkeys(found))
+    return list(_cited(policy, kind, recorder, unbroken, act))
+
+
+@functools.lru_cache(maxsize=4096)
+def _cited(policy: str, kind: str, recorder: str, unbroken: bool, act: str | None) -> tuple[str, ...]:
+    return cited(load(policy), kind, recorder=recorder, unbroken=unbroken, act=act) if policy in names() else ()
+
+
+def cited(
+    policy: Policy, kind: str, *, recorder: str = "body_worn", unbroken: bool = False, act: str | None = None
+) -> tuple[str, ...]:
+    """Return what `clauses` returns, of a policy that is already loaded, such as one with local values."""
+    articles = policy.articles
+    if recorder == "premises_camera" and kind in articles.premises:
+        return articles.premises[kind]
+    found = articles.findings.get(kind, ())
+    if not unbroken or kind not in _RECORDING_KINDS:
+        return found
+    own = policy.act(act)
+    return tuple(dict.fromkeys((*found, *(own.source if own and policy.unbroken(act) else articles.unbroken))))
