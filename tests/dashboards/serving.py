@@ -1,0 +1,100 @@
+"""A console served over real HTTP, on a real embedded log and catalogue, with feeds in real time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from dashboards.console import Console
+from domain.clock import Instant, SystemClock
+from domain.events import Event, Fragment, RecorderEvent
+from domain.findings import Finding
+from domain.registry import Registration
+from domain.wire import encode
+from storage.catalog.catalog import Catalog
+from streams.bus.embedded import EmbeddedBus
+from tests.dashboards.feeds import Piece, endless, media_event
+
+
+class Served:
+    """A running console.
+
+    Attributes:
+        address: `host:port`.
+    """
+
+    def __init__(self, bus: EmbeddedBus, console: Console, address: str) -> None:
+        self.bus, self.console, self.address = bus, console, address
+        self.clock = SystemClock()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    async def publish(self, *what: Event | Finding | Registration) -> None:
+        for each in what:
+            topic = "events" if isinstance(each, Event) else "findings" if isinstance(each, Finding) else "registry"
+            key = each.recorder_id if isinstance(each, (RecorderEvent, Finding, Registration)) else None
+            await self.bus.publish(topic, key, encode(each))
+
+    async def feed(
+        self,
+        recorder_id: str,
+        cut: Sequence[Piece],
+        *,
+        lost: Collection[int] = (),
+        note: Callable[[Fragment], None] | None = None,
+    ) -> None:
+        """Publish a recording for ever, each fragment when its last picture would have been captured."""
+        at = self.clock.now()
+        for seq, piece in enumerate(endless(cut)):
+            at = at.plus(round(piece.duration_s * 1000))
+            await asyncio.sleep(max(0, at - self.clock.now()) / 1000)
+            if seq not in lost:
+                await self._fragment(recorder_id, piece, seq, at, note)
+
+    async def _fragment(
+        self, recorder_id: str, piece: Piece, seq: int, end: Instant, note: Callable[[Fragment], None] | None
+    ) -> None:
+        start = end.plus(-round(piece.duration_s * 1000))
+        event = media_event(
+            piece, seq, start, self.clock.now(), recorder_id=recorder_id, session_id="s1", feed_id=f"{recorder_id}-f"
+        )
+        headers = {"event": encode(event), "segment": b"1" if piece.restarts else b"0"}
+        await self.bus.publish("media", recorder_id, piece.data, headers=headers)
+        await self.publish(event)
+        if note is not None:
+            note(event)
+
+
+@asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[Served]:
+    """Start everything on a free port, and stop it in order."""
+    bus = EmbeddedBus(folder / "log", partitions=2)
+    await bus.start()
+    catalog = await Catalog.connect(f"sqlite:///{folder}/catalog.db")
+    console = Console(bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry())
+    app = FastAPI()
+    for router in (*console.routers(), console.health()):
+        app.include_router(router)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    serving, running = asyncio.create_task(server.serve()), asyncio.create_task(console.run())
+    try:
+        async with asyncio.timeout(20):
+            while not server.started:  # noqa: ASYNC110 - uvicorn sets a flag, it rings no bell
+                await asyncio.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Served(bus, console, f"127.0.0.1:{port}")
+    finally:
+        await console.close()
+        server.should_exit = True
+        await serving
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await catalog.close()
+        await bus.close()
