@@ -19,7 +19,7 @@ FILE = "data/calendar.toml"
 _SATURDAY = 5
 _ONE_DAY = timedelta(days=1)
 # New Year's holiday sometimes begins in December, and is then told by the next year's notice.
-_NEW_YEAR_LEAD = (12, 25)
+_NEW_YEAR_LEAD = (12, 26)
 
 
 class Year(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
