@@ -206,7 +206,7 @@ class Cameras:
             text = f"{type(error).__name__}: {error}" if error is not None else "the stream ended"
             _log.warning("camera %s: %s", recorder_id, text)
             metrics.count_rejected("camera_failed")
-            if text != told and not isinstance(error, Unavailable):
+            if text != told and error is not None and not isinstance(error, Unavailable):
                 told = text
                 with suppress(Unavailable):  # counted and logged above; told again when it changes
                     self._ports.reject(recorder_id, b"", "camera_failed", text)

@@ -1,0 +1,207 @@
+"""Pulling: back-off, one camera's faults kept from the others, days that change at midnight."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from domain import wire
+from domain.clock import Clock, Instant, ManualClock, SystemClock
+from domain.errors import InvalidMedia, NotAuthorized, Unavailable
+from domain.events import Fragment, SessionEnded, SessionOpened
+from domain.registry import Registration
+from domain.settings import Settings
+from domain.topics import EVENTS, MEDIA, REGISTRY, REJECTED
+from streams.ingest.backoff import Backoff
+from streams.ingest.days import day_session, midnight_after
+from streams.ingest.rtsp.options import RtspOptions
+from streams.ingest.service import IngestService
+from streams.ingest.sink import Sink
+from tests.streams.flaky_bus import FlakyBus, everything, flaky, until_count
+from tests.streams.units import START, VIDEO, picture
+
+Script = Callable[[str, Sink], Awaitable[None]]
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[FlakyBus]:
+    bus = flaky(tmp_path / "log")
+    await bus.start()
+    yield bus
+    await bus.close()
+
+
+class Rig:
+    """An ingest worker whose cameras follow a script."""
+
+    def __init__(self, bus: FlakyBus, tmp_path: Path, script: Script, clock: Clock | None = None) -> None:
+        self.bus = bus
+        self.waits: list[tuple[float, float]] = []
+
+        async def pull(url: str, sink: Sink, options: RtspOptions, clock: Clock) -> None:
+            await script(url, sink)
+
+        self.service = IngestService(
+            bus,
+            Settings(spool=str(tmp_path / "spool"), worker_id="w"),
+            clock or SystemClock(),
+            pull=pull,
+            new_backoff=lambda: Backoff(lambda: 1.0, first_s=0.01, most_s=0.05),
+        )
+
+    async def register(self, recorder_id: str) -> None:
+        registration = Registration(
+            recorder_id=recorder_id, kind="premises_camera", policy="wucheng", url=f"rtsp://host/{recorder_id}"
+        )
+        await self.bus.publish(REGISTRY.name, recorder_id, wire.encode(registration))
+
+    async def told(self, kind: type) -> list[object]:
+        events = [wire.decode_event(record.value or b"") for record in await everything(self.bus, EVENTS.name)]
+        return [event for event in events if isinstance(event, kind)]
+
+
+async def feed_second(sink: Sink, from_ms: int, gop: int = 25) -> None:
+    for index in range(25):
+        sink.on_unit(picture(index, from_ms + index * 40, index % gop == 0))
+
+
+async def test_a_bad_camera_is_tried_again_and_disturbs_no_other(bus: FlakyBus, tmp_path: Path) -> None:
+    attempts = {"bad": 0, "rude": 0, "broken": 0}
+    enough = asyncio.Event()
+
+    async def script(url: str, sink: Sink) -> None:
+        name = url.rsplit("/", 1)[1]
+        if name == "good":
+            sink.on_tracks([VIDEO])
+            for second in range(3):
+                await feed_second(sink, second * 1000)
+            await enough.wait()
+            return
+        attempts[name] += 1
+        if min(attempts.values()) >= 4:
+            enough.set()
+        errors = {
+            "bad": Unavailable("no route"),
+            "rude": NotAuthorized("who are you"),
+            "broken": ZeroDivisionError("x"),
+        }
+        raise errors[name]
+
+    rig = Rig(bus, tmp_path, script)
+    for name in ("good", "bad", "rude", "broken"):
+        await rig.register(name)
+    await rig.service.start()
+    await asyncio.wait_for(enough.wait(), 10)
+    await rig.service.stop()
+    assert len(await rig.told(Fragment)) == 3
+    rejected = await everything(bus, REJECTED.name)
+    assert sorted((record.key, record.headers["detail"]) for record in rejected) == [
+        ("broken", b"ZeroDivisionError: x"),
+        ("rude", b"NotAuthorized: who are you"),
+    ]
+
+
+async def test_each_connection_is_a_feed_of_its_own(bus: FlakyBus, tmp_path: Path) -> None:
+    rounds = 0
+    done = asyncio.Event()
+
+    async def script(url: str, sink: Sink) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds > 3:
+            done.set()
+            await asyncio.Event().wait()
+        sink.on_tracks([VIDEO])
+        await feed_second(sink, rounds * 2000)
+        raise InvalidMedia("went mad")
+
+    rig = Rig(bus, tmp_path, script)
+    await rig.register("cam-1")
+    await rig.service.start()
+    await asyncio.wait_for(done.wait(), 10)
+    await rig.service.stop()
+    fragments = [one for one in await rig.told(Fragment) if isinstance(one, Fragment)]
+    assert [one.seq for one in fragments] == [0, 0, 0]
+    assert len({one.feed_id for one in fragments}) == 3
+    assert len({one.session_id for one in fragments}) == 1
+    assert len(await rig.told(SessionOpened)) == 1
+
+
+async def test_a_day_ends_at_the_first_keyframe_after_midnight(bus: FlakyBus, tmp_path: Path) -> None:
+    midnight = Instant.parse("2026-03-03T00:00:00+08:00")
+    done = asyncio.Event()
+
+    async def script(url: str, sink: Sink) -> None:
+        sink.on_tracks([VIDEO])
+        for index in range(500):
+            sink.on_unit(picture(index, midnight - START - 10_200 + index * 40, index % 50 == 0))
+        done.set()
+        await asyncio.Event().wait()
+
+    rig = Rig(bus, tmp_path, script, ManualClock(midnight.plus(-10_000)))
+    await rig.register("cam-1")
+    await rig.service.start()
+    await asyncio.wait_for(done.wait(), 10)
+    await rig.service.stop()
+    events = [wire.decode_event(record.value or b"") for record in await everything(bus, EVENTS.name)]
+    kinds = [type(event).__name__ for event in events]
+    ended = kinds.index("SessionEnded")
+    assert kinds[ended - 1 : ended + 3] == ["Fragment", "SessionEnded", "SessionOpened", "Fragment"]
+    end = events[ended]
+    assert isinstance(end, SessionEnded)
+    assert (end.session_id, abs(end.completed_at - midnight) <= 2_000) == ("cam-1-20260302", True)
+    fragments = [event for event in events if isinstance(event, Fragment)]
+    for fragment in fragments:
+        keyframe_after_midnight = fragment.captured_at >= midnight.plus(1_800)
+        assert fragment.session_id == ("cam-1-20260303" if keyframe_after_midnight else "cam-1-20260302")
+    media = await everything(bus, MEDIA.name)
+    told = [index for index, record in enumerate(media) if not record.value and "event" in record.headers]
+    sessions = [wire.decode_event(record.headers["event"]) for record in media[: told[0]]]
+    assert {one.session_id for one in sessions if isinstance(one, Fragment)} == {"cam-1-20260302"}
+
+
+async def test_a_day_without_media_ends_too(bus: FlakyBus, tmp_path: Path) -> None:
+    clock = ManualClock(START)
+
+    async def script(url: str, sink: Sink) -> None:
+        sink.on_tracks([VIDEO])
+        await feed_second(sink, 0)
+        raise Unavailable("gone for days")
+
+    rig = Rig(bus, tmp_path, script, clock)
+    await rig.register("cam-1")
+    await rig.service.start()
+    await until_count(bus, MEDIA.name, 2)
+    clock.advance(86_400)
+    async with asyncio.timeout(10):
+        while not (ends := await rig.told(SessionEnded)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    (end,) = ends
+    assert isinstance(end, SessionEnded)
+    assert (end.session_id, end.completed_at) == ("cam-1-20260302", Instant.parse("2026-03-03T00:00:00+08:00"))
+    await rig.service.stop()
+
+
+async def test_a_registration_that_cannot_be_read_is_told(bus: FlakyBus, tmp_path: Path) -> None:
+    async def script(url: str, sink: Sink) -> None:
+        await asyncio.Event().wait()
+
+    rig = Rig(bus, tmp_path, script)
+    await bus.publish(REGISTRY.name, "cam-1", b'{"recorder_id":"cam-1","kind":"toaster","policy":"wucheng"}')
+    await bus.publish(REGISTRY.name, "cam-2", b'{"recorder_id":"cam-3","kind":"room_camera","policy":"wucheng"}')
+    await rig.register("cam-4")
+    await rig.service.start()
+    rejected = await until_count(bus, REJECTED.name, 2)
+    assert {record.headers["reason"] for record in rejected} == {b"registration"}
+    assert {record.key for record in rejected} == {"cam-1", "cam-2"}
+    assert b"kind" in next(record.headers["detail"] for record in rejected if record.key == "cam-1")
+    await rig.service.stop()
+
+
+def test_days_are_chinas() -> None:
+    assert day_session("cam-1", Instant.parse("2026-03-02T15:59:59Z")) == "cam-1-20260302"
+    assert day_session("cam-1", Instant.parse("2026-03-02T16:00:00Z")) == "cam-1-20260303"
+    assert midnight_after("cam-1-20260302") == Instant.parse("2026-03-02T16:00:00Z")
+    assert midnight_after("cam-1-20261302") is None
+    assert midnight_after("an-inspection") is None

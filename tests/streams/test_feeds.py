@@ -1,0 +1,151 @@
+"""One feed: what it does when nothing comes, when the disk is full, and when it closes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from domain import wire
+from domain.clock import ManualClock
+from domain.events import Fragment
+from domain.topics import EVENTS, MEDIA, REJECTED
+from streams.ingest import spool as spool_module
+from streams.ingest.feeds import Feed
+from streams.ingest.journal import FeedInfo, Recovered, recover
+from streams.ingest.limits import Limits
+from streams.ingest.sink import NoteKind
+from streams.ingest.spool import Spool
+from tests.streams.flaky_bus import FlakyBus, everything, flaky
+from tests.streams.units import G711, START, VIDEO, picture, sound
+
+INFO = FeedInfo("cam-1-abc-0001", "cam-1", "s-1", "whip", False, Limits())
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[FlakyBus]:
+    bus = flaky(tmp_path / "log")
+    await bus.start()
+    yield bus
+    await bus.close()
+
+
+class Rig:
+    def __init__(self, bus: FlakyBus, directory: Path, max_bytes: int = 20_000_000) -> None:
+        self.bus = bus
+        self.directory = directory / "spool"
+        self.clock = ManualClock(START)
+        self.spool = Spool(self.directory, bus, max_bytes, first_wait_s=0.02)
+        self.spool.start()
+        self.feed = Feed(INFO, self.spool, self.directory, self.clock)
+
+    async def fragments(self) -> list[Fragment]:
+        await self.spool.drained()
+        events = [wire.decode_event(record.value or b"") for record in await everything(self.bus, EVENTS.name)]
+        return [event for event in events if isinstance(event, Fragment)]
+
+
+@pytest.fixture
+async def rig(bus: FlakyBus, tmp_path: Path) -> AsyncIterator[Rig]:
+    rig = Rig(bus, tmp_path)
+    yield rig
+    await rig.spool.stop(0)
+
+
+async def test_the_event_says_what_the_fragment_is(rig: Rig) -> None:
+    rig.feed.on_tracks([VIDEO, G711])
+    for index in range(50):
+        rig.feed.on_unit(picture(index, index * 40, index == 0))
+        rig.feed.on_unit(sound(index, index * 40 + 1))
+    await rig.feed.close()
+    await rig.feed.close()
+    (event,) = await rig.fragments()
+    media = await everything(rig.bus, MEDIA.name)
+    assert [dict(record.headers) for record in media] == [
+        {"event": wire.encode(event), "segment": b"1"},
+        {"feed_end": b"cam-1-abc-0001"},
+    ]
+    assert (event.feed_id, event.session_id, event.seq, event.codec) == ("cam-1-abc-0001", "s-1", 0, "h264,pcma")
+    assert (event.captured_at, event.duration_s) == (START, pytest.approx(2.0, abs=0.05))
+    assert event.bytes == len(media[0].value or b"")
+    assert not list(rig.directory.glob("*.journal"))
+
+
+async def test_what_is_pending_is_cut_when_nothing_comes_any_more(rig: Rig) -> None:
+    rig.feed.on_tracks([VIDEO])
+    rig.feed.on_unit(picture(0, 0, True))
+    rig.feed.on_unit(picture(1, 40))
+    rig.clock.advance(3.9)
+    rig.feed.tick()
+    assert await rig.fragments() == []
+    rig.clock.advance(0.2)
+    rig.feed.tick()
+    rig.feed.tick()
+    assert [one.seq for one in await rig.fragments()] == [0]
+    rig.feed.on_unit(picture(2, 4200))
+    await rig.feed.close()
+    assert [one.seq for one in await rig.fragments()] == [0, 1]
+    assert [record.headers.get("dependent") for record in await everything(rig.bus, MEDIA.name)] == [None, b"1", None]
+
+
+async def test_a_feed_that_never_began_leaves_nothing(rig: Rig) -> None:
+    rig.feed.on_tracks([VIDEO])
+    rig.feed.on_unit(picture(0, 0))
+    await rig.feed.close()
+    assert await everything(rig.bus, MEDIA.name) == []
+    assert not list(rig.directory.glob("*.journal"))
+
+
+async def test_the_journal_holds_what_a_tick_has_seen(rig: Rig) -> None:
+    rig.feed.on_tracks([VIDEO])
+    fed = [picture(index, index * 40, index == 0) for index in range(10)]
+    for unit in fed:
+        rig.feed.on_unit(unit)
+    rig.feed.tick()
+    rig.feed.on_unit(picture(10, 400))
+    (found,) = recover(rig.directory)
+    assert isinstance(found, Recovered)
+    assert found.units == fed
+
+
+async def test_a_full_spool_is_told_once_and_the_numbers_show_the_hole(bus: FlakyBus, tmp_path: Path) -> None:
+    rig = Rig(bus, tmp_path, spool_module.RESERVE_BYTES + 100_000)
+    bus.away = True
+    rig.feed.on_tracks([VIDEO])
+    for index in range(250):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0, 800))
+    bus.away = False
+    await rig.spool.drained()
+    for index in range(250, 300):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0, 800))
+    await rig.feed.close()
+    numbers = [one.seq for one in await rig.fragments()]
+    assert numbers[:3] == [0, 1, 2]
+    assert numbers[-1] == 11
+    missing = set(range(12)) - set(numbers)
+    assert missing
+    (told,) = await everything(bus, REJECTED.name)
+    assert told.headers["reason"] == b"spool_full"
+    assert f"seq {min(missing)}" in told.headers["detail"].decode()
+    await rig.spool.stop(0)
+
+
+async def test_recording_goes_on_without_a_journal(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.feed.on_tracks([VIDEO])
+    (journal,) = rig.directory.glob("*.journal")
+    journal.unlink()
+    (rig.directory / "cam-1-abc-0001.00000001.journal").mkdir()  # in the way of the next
+    for index in range(75):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
+    await rig.feed.close()
+    assert [one.seq for one in await rig.fragments()] == [0, 1, 2]
+    assert caplog.text.count("no journal") == 1
+
+
+async def test_what_a_person_should_know_is_told_once_a_feed(rig: Rig) -> None:
+    for _ in range(5):
+        rig.feed.on_note(NoteKind.UNSUPPORTED, "track 1: VP8")
+        rig.feed.on_note(NoteKind.LOSS, "3 packets")
+    await rig.spool.drained()
+    (told,) = await everything(rig.bus, REJECTED.name)
+    assert (told.key, told.headers["reason"]) == ("cam-1", b"unsupported")
+    assert told.headers["detail"] == b"cam-1-abc-0001: track 1: VP8"
