@@ -135,11 +135,16 @@ class Cursor:
             self._large = total > _CHUNK_BYTES
             if at + total > len(view) or (total > room_bytes and not (want.must and not records)):
                 break
-            record = self._decode(part, view, at, total)
-            if want.stop is not None and record.offset >= want.stop:
-                self.offset = want.stop
-                return records
-            if record.offset >= self.offset:
+            if frame_offset(view, at) >= self.offset:
+                try:
+                    record = self._decode(part, view, at, total)
+                except IntegrityError:
+                    if records:
+                        return records  # these first; the next call meets it again
+                    raise
+                if want.stop is not None and record.offset >= want.stop:
+                    self.offset = want.stop
+                    return records
                 records.append(record)
                 self.offset = record.offset + 1
                 room_bytes -= total
@@ -188,7 +193,8 @@ class Cursor:
             return self._decode(part, view, 0, total)
         value = source.read_value(self._position + value_at, total - value_at, wait=want.wait)
         try:
-            return decode_parts(bytes(head[:value_at]), value, self.log.topic.name, self.log.partition)
+            record = decode_parts(bytes(head[:value_at]), value, self.log.topic.name, self.log.partition)
+            return self._expected(part, record)
         except BadFrame as error:
             raise self._broken(part, str(error)) from error
 
@@ -205,9 +211,15 @@ class Cursor:
 
     def _decode(self, part: Part, view: memoryview, at: int, total: int) -> Record:
         try:
-            return decode(view, at, at + total, self.log.topic.name, self.log.partition)
+            return self._expected(part, decode(view, at, at + total, self.log.topic.name, self.log.partition))
         except BadFrame as error:
             raise self._broken(part, str(error)) from error
+
+    def _expected(self, part: Part, record: Record) -> Record:
+        """Nothing may be missing in front of it: a frame with a damaged offset would have been passed over."""
+        if record.offset != self.offset and not part.compacted:
+            raise self._broken(part, f"the next readable record is at offset {record.offset}")
+        return record
 
     def _broken(self, part: Part, why: str) -> IntegrityError:
         return part.broken(self.log.topic.name, self.log.partition, self.offset, self._position, why)
