@@ -15,9 +15,20 @@ SessionState = Literal["open", "stopped", "ended"]
 class FeedHandle(Sink, Protocol):
     """Where one connection's access units go, until closed."""
 
-    feed_id: str
-    recorder_id: str
-    session_id: str
+    @property
+    def feed_id(self) -> str:
+        """Of this connection; fragments are numbered within it."""
+        ...
+
+    @property
+    def recorder_id(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def session_id(self) -> str:
+        """What it belongs to."""
+        ...
 
     async def close(self) -> None:
         """Flush what is open and wait until it is spooled. Closing twice does nothing."""
