@@ -21,6 +21,8 @@ from storage.part import PartFile
 from storage.segmenter import Segment
 
 RETENTION_CLASS = "minimum"
+SHORTEST_LOCK_MS = 86_400_000
+"""Footage that comes when its time is over already is locked for a day, as no store locks until the past."""
 CONTENT_TYPE = "video/mp4"
 
 StepHook = Callable[[int], None]
@@ -108,7 +110,7 @@ class Deposit:
             self.key,
             self.part.path,
             sha256=self._sha256,
-            retain_until=retain_until(Instant(one.to_ms)),
+            retain_until=retain_until(Instant(one.to_ms), policy),
             tags={
                 "retention": RETENTION_CLASS,
                 "recorder": one.recorder_id,
@@ -129,10 +131,12 @@ class Deposit:
         self.hidden = len(versions) > 1
         first = versions[0].version_id
         head = await depot.store.head(key, first)
-        wanted = retain_until(Instant(one.to_ms))
         if head is None or (head.sha256, head.size) != (self._sha256, stored.size):
             msg = f"{key}: the store's first version is not what was written"
             raise IntegrityError(msg)
+        # By the policy it was written under: the recorder may have got another one since.
+        policy = head.metadata.get("policy", depot.policy_of(one.recorder_id))
+        wanted = retain_until(Instant(one.to_ms), policy)
         if head.retain_until is None or head.retain_until < wanted - 1000:  # S3 keeps whole seconds
             msg = f"{key}: locked until {head.retain_until}, not {wanted}"
             raise IntegrityError(msg)
@@ -141,7 +145,7 @@ class Deposit:
             recorder_id=one.recorder_id,
             session_id=one.session_id,
             feed_id=one.feed_id,
-            policy=head.metadata.get("policy", depot.policy_of(one.recorder_id)),
+            policy=policy,
             from_at=Instant(one.from_ms),
             to_at=Instant(one.to_ms),
             bytes=head.size,
