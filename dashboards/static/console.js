@@ -90,7 +90,7 @@
   // -- the picture ----------------------------------------------------------------------------------------------
 
   const RETRY_MS = 2000;
-  const BEHIND_S = 12;
+  const BEHIND_S = 20;
   let watched = "";
   let retry = 0;
   let movedAt = performance.now();
@@ -137,9 +137,10 @@
       lastTime = video.currentTime;
       movedAt = performance.now();
     }
-    const ranges = video.seekable;
+    // What Chromium's own HLS player gives: no seekable range of a live feed, but what it has read ahead.
+    const ranges = video.buffered;
     const end = ranges.length ? ranges.end(ranges.length - 1) : 0;
-    if (!video.paused && end - video.currentTime > BEHIND_S) video.currentTime = end - BEHIND_S / 2;
+    if (!video.paused && end - video.currentTime > BEHIND_S) video.currentTime = end - 3;
     if (!video.paused && performance.now() - movedAt > 15000) again();
   }
 
