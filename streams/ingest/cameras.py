@@ -162,7 +162,7 @@ class Cameras:
         if now_s - self._days_checked_s < DAYS_EVERY_S:
             return
         self._days_checked_s = now_s
-        for registration in self._registrations.cameras():
+        for registration in self._registrations.all_cameras():
             if self._is_mine(registration.recorder_id):
                 self._days.end_past(registration.recorder_id, self._clock.now())
 
@@ -188,7 +188,7 @@ class Cameras:
                 self._pulled[recorder_id] = _Pulled(registration, task)
 
     async def _stop_all(self, recorder_ids: list[str], *, is_told: bool, for_maintenance: bool = False) -> None:
-        stopping = [self._pulled.pop(recorder_id) for recorder_id in recorder_ids]
+        stopping = [self._pulled.pop(one) for one in recorder_ids if one in self._pulled]
         for pulled in stopping:
             pulled.task.cancel()
         await asyncio.gather(*(pulled.task for pulled in stopping), return_exceptions=True)

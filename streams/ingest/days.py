@@ -13,7 +13,7 @@ from streams.ingest.feeds import Feed
 from streams.ingest.muxer import CutFragment
 from streams.ingest.sessions import SessionBook
 
-GRACE_MS: Final = 120_000
+GRACE_MS: Final = 300_000
 """After midnight, so long a day may still get its last fragments; then it is ended even if no media comes."""
 _DAY = re.compile(r"-(\d{8})$")
 

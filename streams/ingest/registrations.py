@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from domain.bus import Record
 from domain.errors import InvalidEvent
@@ -15,23 +15,22 @@ _log = logging.getLogger(__name__)
 
 
 class Registrations:
-    """Fed by a follower of topic `registry`; the whole fleet in memory, some hundred bytes a recorder.
+    """Fed by a follower of topic `registry`; the whole fleet in memory, some hundred bytes a recorder."""
 
-    Args:
-        on_change: Called after every change.
-    """
-
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self._newest: dict[str, Registration] = {}
-        self._on_change = on_change
 
     def get(self, recorder_id: str) -> Registration | None:
         """Return the newest registration, None where unknown."""
         return self._newest.get(recorder_id)
 
+    def all_cameras(self) -> Iterable[Registration]:
+        """Give the registrations of recorders that are pulled, whatever their state."""
+        return [one for one in self._newest.values() if one.url is not None]
+
     def cameras(self) -> Iterable[Registration]:
-        """Give the registrations that are to be pulled."""
-        return [one for one in self._newest.values() if one.url is not None and one.state == "active"]
+        """Give the registrations that are to be pulled now."""
+        return [one for one in self.all_cameras() if one.state == "active"]
 
     def take(self, record: Record) -> None:
         """Fold in a record; one that cannot be read changes nothing (the partition's worker rejects it)."""
@@ -46,7 +45,6 @@ class Registrations:
             self._newest.pop(record.key, None)
         else:
             self._newest[record.key] = registration
-        self._on_change()
 
 
 def read_registration(record: Record) -> Registration | None:

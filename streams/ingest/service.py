@@ -67,7 +67,7 @@ class IngestService:
         self._directory = Path(settings.spool) / (settings.worker_id or socket.gethostname())
         self._spool = Spool(self._directory, bus, settings.spool_max_bytes)
         self._feeds: dict[str, Feed] = {}
-        self._registrations = Registrations(lambda: None)
+        self._registrations = Registrations()
         self._book = SessionBook()
         self._days = DaySessions(self._book, self._record)
         self._followers: list[Follower] = []
@@ -88,12 +88,21 @@ class IngestService:
             Refused: Another process uses this worker's spool.
             Unavailable: The spool's directory cannot be used, or the log is away.
         """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(0)
+            raise
+
+    async def _start(self) -> None:
         self._spool.start()
         metrics.watch_spool(lambda: self._spool.waiting_bytes)
-        offsets = self._book.load(self._sessions_file)
+        for other in self._directory.parent.iterdir():
+            if other.is_dir() and other != self._directory:
+                self._spool.adopt(other)
         self._followers = [
             Follower(self._bus, REGISTRY.name, self._registrations.take),
-            Follower(self._bus, EVENTS.name, self._book.take, offsets),
+            Follower(self._bus, EVENTS.name, self._book.take, self._book.load(self._sessions_file)),
         ]
         for follower in self._followers:
             await follower.start()
@@ -113,7 +122,8 @@ class IngestService:
         for feed in list(self._feeds.values()):
             feed.finish()
         await self._spool.stop(drain_s)
-        self._save_sessions()
+        if self._ticker is not None:
+            self._save_sessions()
         for follower in self._followers:
             await follower.stop()
 

@@ -32,6 +32,7 @@ from domain.ids import check_recorder_id
 from domain.topics import MAX_RECORD_BYTES
 from streams.ingest import metrics
 from streams.ingest.backoff import Backoff
+from streams.ingest.journal import SUFFIX as JOURNAL_SUFFIX
 from streams.ingest.journal import write_all
 from streams.ingest.parcel import Outgoing, pack, rejected, unpack
 
@@ -128,6 +129,35 @@ class Spool:
             raise Unavailable(msg) from error
         for path in leftovers:
             self._take_leftover(path)
+
+    def adopt(self, directory: Path) -> None:
+        """Take over what a worker under another name left behind; nothing where that worker lives.
+
+        A worker that is named after its host comes back under a new name where hosts are made anew.
+
+        Raises:
+            Unavailable: The directory cannot be used.
+        """
+        try:
+            lock = _lock(directory / "lock")
+        except Refused:
+            return
+        except OSError as error:
+            msg = f"spool {directory}: {error}"
+            raise Unavailable(msg) from error
+        try:
+            for path in sorted(directory.glob("*" + _SUFFIX)):
+                _, _, rest = path.name.partition(".")
+                adopted = path.rename(self._directory / f"{self._number:016x}.{rest}")
+                self._number += 1
+                self._take_leftover(adopted)
+            for path in directory.glob("*" + JOURNAL_SUFFIX):
+                path.rename(self._directory / path.name)
+        except OSError as error:
+            msg = f"spool {directory}: {error}"
+            raise Unavailable(msg) from error
+        finally:
+            os.close(lock)
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Wait a while for the log to take what waits, then let go; the rest stays on disk."""

@@ -150,6 +150,25 @@ async def test_two_processes_cannot_share_a_directory(tmp_path: Path, bus: Flaky
         new_spool(tmp_path, bus).start()
 
 
+async def test_what_a_worker_under_another_name_left_is_adopted(tmp_path: Path, bus: FlakyBus, spool: Spool) -> None:
+    gone = Spool(tmp_path / "gone", bus, 20_000_000)
+    gone.start()
+    bus.away = True
+    for number in range(3):
+        gone.put("cam-1", fragment(number))
+    spool.put("cam-1", fragment(100))
+    spool.adopt(tmp_path / "gone")
+    assert len(list((tmp_path / "gone").glob("*.parcel"))) == 3, "it lives"
+    await gone.stop(0)
+    (tmp_path / "gone" / "cam-1-x-0.00000001.journal").write_bytes(b"LHJ1")
+    spool.adopt(tmp_path / "gone")
+    bus.away = False
+    await spool.drained()
+    assert numbers(await everything(bus, MEDIA.name)) == [100, 0, 1, 2]
+    assert not list((tmp_path / "gone").glob("*.parcel"))
+    assert list((tmp_path / "spool").glob("*.journal"))
+
+
 async def test_a_damaged_leftover_is_told_and_kept_and_holds_nobody_up(tmp_path: Path, bus: FlakyBus) -> None:
     before = new_spool(tmp_path, bus)
     before.start()
