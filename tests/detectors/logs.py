@@ -139,7 +139,7 @@ def recording(seed: int, recorders: int = 2, length: int = 180) -> list[Line]:
 
     No two events of a recorder share a moment, so that there is one order.
     """
-    draw = random.Random(seed)  # noqa: S311 - a script, not a secret
+    draw = random.Random(seed)
     lines: list[Line] = []
     for index in range(recorders):
         lines += _one_recorder(draw, f"rec-{index}", length)
@@ -195,7 +195,7 @@ def _one_recorder(draw: random.Random, name: str, length: int) -> list[Line]:
 
 def shuffled(lines: Sequence[Line], seed: int, lateness_ms: int = 10_000) -> list[Line]:
     """The same lines, each standing up to the lateness behind; ticks too."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     return [
         line
         for _, line in sorted(

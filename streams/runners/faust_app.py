@@ -1,0 +1,178 @@
+"""The detectors under Faust, on Kafka. The only module that imports Faust.
+
+Faust brings the group, the fetching and the commits; what it does not keep through kills and rebalances is done here
+(each was seen to fail with its own means): outputs are acknowledged before states are saved, states before offsets are
+acked; states live in a changelog of our own, because Faust's tables choose the partition from the current event; and
+offsets must run without holes, because after a recovery Faust hands over events beyond the committed offset.
+
+Whatever goes wrong ends the process, and its supervisor starts it again. Steps are those of `streams.runners.outputs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+import faust
+
+from detectors.recorder import Rules
+from domain.bus import Bus, TopicPartition
+from domain.topics import DETECT_STATE, EVENTS, FINDINGS, REJECTED
+from streams.runners import outputs
+from streams.runners.changelog import restore
+from streams.runners.engine import Input, Partition
+from streams.runners.outputs import Output
+
+GROUP = "detect-faust"
+BATCH_RECORDS = 500
+WITHIN_S = 0.02
+SEND_TIMEOUT_S = 60.0
+EXIT_TROUBLE = 70
+"""Exit code (sysexits EX_SOFTWARE) on anything but being asked to stop."""
+
+Hook = Callable[[int], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+
+class HoleError(Exception):
+    """Events between the last one counted in and this one were not handed over."""
+
+
+class FaustDetect:
+    """One worker process.
+
+    Args:
+        bootstrap: `host:port[,host:port…]` of the brokers.
+        bus: The log on the same brokers, not yet started; reads the changelog.
+        rules: Detectors and thresholds.
+        group: Consumer group, and Faust's app id.
+        data_dir: Where Faust may keep files.
+    """
+
+    def __init__(self, bootstrap: str, bus: Bus, rules: Rules, *, group: str = GROUP, data_dir: str) -> None:
+        self._bus = bus
+        self._rules = rules
+        self._partitions: dict[int, tuple[int, Partition]] = {}
+        self._counts: dict[str, int] = {}
+        self.app = faust.App(
+            group,
+            broker=[f"kafka://{host}" for host in bootstrap.split(",")],
+            broker_commit_interval=1.0,
+            broker_heartbeat_interval=1.5,
+            broker_session_timeout=6.0,
+            broker_request_timeout=30.0,
+            consumer_auto_offset_reset="earliest",
+            datadir=data_dir,
+            key_serializer="raw",
+            producer_acks=-1,
+            producer_compression_type=None,
+            processing_guarantee="at_least_once",
+            store="memory://",
+            stream_wait_empty=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            value_serializer="raw",
+            web_enabled=False,
+        )
+        self._topics = {topic.name: self._topic(topic.name) for topic in (EVENTS, FINDINGS, REJECTED, DETECT_STATE)}
+        self.app.agent(self._topics[EVENTS.name], name="detect", concurrency=1)(self._detect)
+
+    def _topic(self, name: str) -> Any:
+        return self.app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+    async def _detect(self, stream: Any) -> None:
+        try:
+            await self._start()
+            async for events in stream.noack_take(BATCH_RECORDS, within=WITHIN_S):  # step 1
+                for batch in _runs(events):
+                    await self._work(batch)
+                for event in events:
+                    await stream.ack(event)  # step 6
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # An agent that raises would have its events acked: this process must not live on.
+            _die()
+
+    async def _start(self) -> None:
+        if not self._counts:
+            await self._bus.start()
+            self._counts = {topic.name: self._bus.partitions(topic.name) for topic in (FINDINGS, REJECTED)}
+
+    async def _work(self, batch: Sequence[Any]) -> None:
+        number = batch[0].message.partition
+        partition = await self._partition(number, batch[0].message.generation_id or 0)
+        await self._check_holes(number, partition.offset + 1, [event.message.offset for event in batch])
+        records = [Input(event.message.offset, event.message.value) for event in batch]
+        outcome = partition.run(records)  # step 2
+        await self._send(outputs.said(outcome, number, self._counts))  # step 3
+        await self._send(outputs.states(outcome, number))  # step 4
+        await self._send([outputs.checkpoint(outcome, number)])
+        partition.fold(outcome)  # step 5
+
+    async def _partition(self, number: int, generation: int) -> Partition:
+        """Return a partition's states, read anew in each generation of the group."""
+        known = self._partitions.get(number)
+        if known is None or known[0] < generation:
+            known = (generation, await restore(self._bus, number, self._rules))
+            self._partitions[number] = known
+        return known[1]
+
+    async def _check_holes(self, number: int, wanted: int, offsets: Sequence[int]) -> None:
+        for offset in offsets:
+            if offset > wanted:
+                oldest, _ = await self._bus.bounds(TopicPartition(EVENTS.name, number))
+                if offset > max(oldest, wanted):
+                    msg = f"events/{number}: {offset} came where {wanted} should"
+                    raise HoleError(msg)
+            wanted = max(wanted, offset + 1)
+
+    async def _send(self, records: Iterable[Output]) -> None:
+        """Send in order, and wait for every delivery."""
+        futures = [
+            await self._topics[record.topic].send(
+                key=record.key.encode() if record.key is not None else None,
+                value=record.value,
+                partition=record.partition,
+                headers=dict(record.headers),
+            )
+            for record in records
+        ]
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            for future in futures:
+                await future
+
+
+def _runs(events: Iterable[Any]) -> list[list[Any]]:
+    """Split a batch by partition and generation, each in its order and without holes."""
+    runs: dict[tuple[int, int], list[Any]] = {}
+    for event in events:
+        runs.setdefault((event.message.generation_id or 0, event.message.partition), []).append(event)
+    return [runs[key] for key in sorted(runs)]
+
+
+def _die() -> NoReturn:
+    """End at once: Faust's own way of stopping hangs when asked from inside an agent."""
+    traceback.print_exc()
+    _log.critical("detect ends: see the traceback")
+    logging.shutdown()
+    os._exit(EXIT_TROUBLE)
+
+
+def run(worker: FaustDetect, *, log_level: str = "WARNING") -> NoReturn:
+    """Work until SIGTERM or SIGINT, then end the process; exit code 0 only if it was asked to.
+
+    Args:
+        worker: The worker.
+        log_level: Of Faust's own log.
+    """
+    faust.Worker(worker.app, loglevel=log_level, redirect_stdouts=False, quiet=True).execute_from_commandline()
+    raise SystemExit(0)
+
+
+__all__ = ["FaustDetect", "HoleError", "run"]

@@ -1,0 +1,40 @@
+"""`liuhen detect`: runs the detectors over the log, until it is cancelled or told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from detectors.contract import Thresholds
+from detectors.registry import rules
+from domain.bus import Bus
+from domain.settings import Settings
+from streams.runners.loop import DetectLoop
+
+
+async def run(bus: Bus, settings: Settings) -> None:
+    """Run the detectors on any log, in this event loop, until cancelled.
+
+    Args:
+        bus: The log, started.
+        settings: Thresholds and the policy of recorders that name none.
+    """
+    await DetectLoop(bus, rules(Thresholds.of(settings))).run()
+
+
+def run_faust(bootstrap: str, bus: Bus, settings: Settings, data_dir: Path) -> NoReturn:
+    """Run the detectors under Faust on Kafka, with an event loop of its own, until SIGTERM; then end the process.
+
+    Any trouble ends the process with a code other than 0, and its supervisor starts it again: whatever was not
+    acknowledged is then done again, with the same result.
+
+    Args:
+        bootstrap: `host:port[,host:port…]` of the brokers.
+        bus: The log on the same brokers, not started.
+        settings: As for `run`.
+        data_dir: Where Faust may keep files.
+    """
+    from streams.runners import faust_app  # noqa: PLC0415 - Faust takes its time, and only this role needs it
+
+    worker = faust_app.FaustDetect(bootstrap, bus, rules(Thresholds.of(settings)), data_dir=str(data_dir))
+    faust_app.run(worker)
