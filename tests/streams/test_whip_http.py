@@ -18,7 +18,7 @@ from streams.ingest.whip.routes import whip_router
 from streams.ingest.whip.service import WhipService
 from tests.streams.memory_ingest import MemoryIngest
 from tests.streams.whip_client import TOKEN, until
-from tests.streams.whip_offers import BARE, CHROMIUM, OBS
+from tests.streams.whip_offers import BARE, CHROMIUM, OBS, mutated
 
 SDP = {**TOKEN, "Content-Type": "application/sdp"}
 
@@ -229,35 +229,6 @@ async def test_delete(http: httpx.AsyncClient, service: WhipService, ingest: Mem
     assert not service.peers
 
 
-def _mutate(offer: bytes, dice: random.Random) -> bytes:
-    lines = offer.split(b"\r\n")
-    for _ in range(dice.randint(1, 6)):
-        at = dice.randrange(len(lines))
-        line = bytearray(lines[at])
-        match dice.randrange(8):
-            case 0:
-                del lines[at]
-            case 1:
-                lines.insert(at, lines[dice.randrange(len(lines))])
-            case 2 if line:
-                line[dice.randrange(len(line))] = dice.randrange(256)
-                lines[at] = bytes(line)
-            case 3:
-                lines[at] = lines[at][: dice.randrange(len(line) + 1)]
-            case 4:
-                lines[at] = re.sub(rb"\d+", lambda _: str(dice.choice([0, -1, 2**16, 2**32, 10**30])).encode(), line)
-            case 5:
-                lines[at] = lines[at] + bytes(dice.choices(range(256), k=dice.randint(1, 300)))
-            case 6:
-                other = dice.randrange(len(lines))
-                lines[at], lines[other] = lines[other], lines[at]
-            case _:
-                lines[at] = lines[at].replace(b":", b" ").replace(b"/", b":")
-        if not lines:
-            return b""
-    return b"\r\n".join(lines)
-
-
 @pytest.mark.timeout(180)
 async def test_mutated_offers_never_hurt(http: httpx.AsyncClient, service: WhipService) -> None:
     dice = random.Random(20260302)
@@ -265,7 +236,7 @@ async def test_mutated_offers_never_hurt(http: httpx.AsyncClient, service: WhipS
     counts: dict[int, int] = {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(3000):
-        answer = await http.post("/whip/cam-1", content=_mutate(dice.choice(seeds), dice), headers=SDP)
+        answer = await http.post("/whip/cam-1", content=mutated(dice.choice(seeds), dice), headers=SDP)
         counts[answer.status_code] = counts.get(answer.status_code, 0) + 1
         assert answer.status_code in {201, 400, 422}, (number, answer.text)
         assert len(service.peers) <= 1

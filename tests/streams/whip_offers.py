@@ -1,5 +1,8 @@
 """Offers as clients make them: Chromium's (thinned out), one in the manner of OBS, and the least there can be."""
 
+import random
+import re
+
 
 def _crlf(text: str) -> str:
     return text.lstrip().replace("\n", "\r\n")
@@ -139,3 +142,33 @@ a=ice-ufrag:abcd
 a=ice-pwd:0123456789abcdefghijkl
 a=fingerprint:sha-256 D4:26:8B:BF:B7:FD:C0:00:BD:4A:B5:C5:FA:4D:17:2C:F3:9D:44:D9:12:7B:5E:5B:57:FC:03:E4:22:E4:7D:C9
 """)
+
+
+def mutated(offer: bytes, dice: random.Random) -> bytes:
+    """Deletes, doubles, swaps, cuts and garbles lines."""
+    lines = offer.split(b"\r\n")
+    for _ in range(dice.randint(1, 6)):
+        at = dice.randrange(len(lines))
+        line = bytearray(lines[at])
+        match dice.randrange(8):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(at, lines[dice.randrange(len(lines))])
+            case 2 if line:
+                line[dice.randrange(len(line))] = dice.randrange(256)
+                lines[at] = bytes(line)
+            case 3:
+                lines[at] = lines[at][: dice.randrange(len(line) + 1)]
+            case 4:
+                lines[at] = re.sub(rb"\d+", lambda _: str(dice.choice([0, -1, 2**16, 2**32, 10**30])).encode(), line)
+            case 5:
+                lines[at] = lines[at] + bytes(dice.choices(range(256), k=dice.randint(1, 300)))
+            case 6:
+                other = dice.randrange(len(lines))
+                lines[at], lines[other] = lines[other], lines[at]
+            case _:
+                lines[at] = lines[at].replace(b":", b" ").replace(b"/", b":")
+        if not lines:
+            return b""
+    return b"\r\n".join(lines)

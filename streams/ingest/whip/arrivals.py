@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from streams.ingest.rtp.packet import Buffer
+
 _RTPFB_15: Final = 0x8F
 _RTPFB: Final = 205
 _ONE_BYTE_PROFILE: Final = 0xBEDE
@@ -23,14 +25,20 @@ _SMALL: Final = 1
 _LARGE: Final = 2
 
 
-def extension_value(packet: bytes, extension_id: int) -> int:
-    """Return the 16-bit value of a one-byte header extension (RFC 8285, 4.2), −1 where it is not there."""
+def extension_value(packet: Buffer, size: int, extension_id: int) -> int:
+    """Return the 16-bit value of a one-byte header extension (RFC 8285, 4.2), −1 where it is not there.
+
+    Args:
+        packet: A buffer with an RTP packet at its head.
+        size: Length of the packet.
+        extension_id: 1 to 14.
+    """
     if not packet[0] & 0x10:
         return -1
     at = 12 + 4 * (packet[0] & 0x0F)
-    if len(packet) < at + 4 or (packet[at] << 8 | packet[at + 1]) != _ONE_BYTE_PROFILE:
+    if size < at + 4 or (packet[at] << 8 | packet[at + 1]) != _ONE_BYTE_PROFILE:
         return -1
-    end = min(at + 4 + 4 * (packet[at + 2] << 8 | packet[at + 3]), len(packet))
+    end = min(at + 4 + 4 * (packet[at + 2] << 8 | packet[at + 3]), size)
     at += 4
     while at + 2 < end:
         head = packet[at]

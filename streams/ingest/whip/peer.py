@@ -26,7 +26,8 @@ from streams.ingest.whip.notes import Notes
 from streams.ingest.whip.offer import Offer, OfferedTrack
 from streams.ingest.whip.transport import PeerTransport
 
-ARRIVALS_EVERY_S: Final = 0.1
+SELDOM_S: Final = 0.1
+"""What is not urgent: reports, arrival times, limits, and the first request for a keyframe."""
 
 # A recording may wait longer than a call: twice the round trip of a bad mobile link, and under the second at which a
 # gap counts.
@@ -81,6 +82,8 @@ class WhipPeer:
         self.media_bytes = 0
         self.unexpected_payloads = 0
         self._clock = clock
+        self._now = clock.now  # bound once: every packet asks
+        self._monotonic = clock.monotonic
         self._on_end = on_end
         self._ended = False
         self.heard_s = clock.monotonic()
@@ -93,7 +96,7 @@ class WhipPeer:
         self._by_payload_type = {track.media.payload_type: track for track in self.tracks}
         self._arrivals = ArrivalLog(self._ssrc) if any(map(uses_transport_cc, offer.tracks)) else None
         self._extension_id = max(track.transport_cc_id for track in offer.tracks)
-        self._arrivals_sent_s = self.heard_s
+        self._seldom_s = self.heard_s
         self._advice = AdviceSchedule(self._ssrc) if "goog-remb" in feedback_for(offer.video) else None
         self._media_ssrc = b"\0\0\0\0"
         self._notes = Notes(feed, self.tracks)
@@ -119,16 +122,22 @@ class WhipPeer:
         if now_s - self.heard_s >= silent_after_s:
             self._end(Ending.SILENT)
             return
+        seldom = now_s - self._seldom_s >= SELDOM_S
         for track in self.tracks:
             due = track.wake_at_s
             if due is not None and due <= now_s:
                 self._give(track.poll(now_s))
+            elif not seldom:
+                continue
             if feedback := track.feedback(now_s):
                 self.transport.send_rtcp(feedback)
-        if self._arrivals is not None and now_s - self._arrivals_sent_s >= ARRIVALS_EVERY_S:
-            self._arrivals_sent_s = now_s
-            if report := self._arrivals.feedback(self._sender()):
-                self.transport.send_rtcp(report)
+        if seldom:
+            self._seldom_s = now_s
+            self._tick_seldom(now_s)
+
+    def _tick_seldom(self, now_s: float) -> None:
+        if self._arrivals is not None and (report := self._arrivals.feedback(self._sender())):
+            self.transport.send_rtcp(report)
         if self._advice is not None and (
             limit := self._advice.due(now_s, self._sender(), self.media_bytes, self.packets, self.lost_packets)
         ):
@@ -151,25 +160,25 @@ class WhipPeer:
         options = FeedbackOptions(self._ssrc, reports_every_s=1.0, keyframes="nack pli" in agreed)
         return TrackReceiver(index, track.format, limits=limits, feed=clock, feedback=options)
 
-    def _on_rtp(self, packet: bytes) -> None:
+    def _on_rtp(self, packet: memoryview, size: int, source: bytes) -> None:
         if self._ended:
             return
-        now_s = self._clock.monotonic()
+        now_s = self._monotonic()
         self.heard_s = now_s
         self.packets += 1
         if self._arrivals is not None:
-            number = extension_value(packet, self._extension_id)
+            number = extension_value(packet, size, self._extension_id)
             if number >= 0:
                 self._arrivals.arrived(number, now_s)
         track = self._by_payload_type.get(packet[1] & 0x7F)
         if track is None:
             self.unexpected_payloads += 1
             return
-        self.media_bytes += len(packet)
+        self.media_bytes += size
         if track is self._video:
-            self._media_ssrc = packet[8:12]
+            self._media_ssrc = source
         try:
-            units = track.push(packet, now_s, self._clock.now())
+            units = track.push(packet, now_s, self._now(), 0, size)
             if units:
                 self._give(units)
         except Exception:

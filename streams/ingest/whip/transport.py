@@ -9,6 +9,8 @@ What is private here, and pinned by a contract test (`tests/streams/test_whip_tr
 3. `Connection._queue`, `_check_list`, `_remote_candidates`: bounds that aioice does not have.
 4. `RTCDtlsTransport._rx_srtp`, `_tx_srtp`, `_set_role`: the keys, and the DTLS role that our answer gave.
 5. `Connection._nominated`: where feedback goes.
+6. `pylibsrtp._binding` and `Session._srtp`: libsrtp works in one buffer of ours, and the RTP core reads it there,
+   instead of packets being copied three times.
 
 There is no `RTCPeerConnection` and no `RTCRtpReceiver`: no jitter buffer, decoder thread, frame queue or track exists
 that could fill up.
@@ -21,11 +23,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-import pylibsrtp
 from aioice import ice
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCIceTransport
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.sdp import candidate_to_sdp
+from pylibsrtp._binding import ffi, lib
 
 from domain.errors import Unavailable
 from streams.ingest.whip.answer import LocalEnd
@@ -38,9 +40,13 @@ _MAX_QUEUED_DTLS: Final = 64
 _MAX_EARLY_PACKETS: Final = 256
 """SRTP that comes before our side of the handshake is through: the first keyframe is in it. Oldest dropped."""
 _MIN_RTP_BYTES: Final = 12
+MAX_PACKET_BYTES: Final = 2048
+"""Longer than any path carries unfragmented."""
 _LOOPBACK: Final = "127.0.0.1"
 
-PacketHandler = Callable[[bytes], None]
+RtpHandler = Callable[[memoryview, int, bytes], None]
+"""Takes a buffer, the length of the packet at its head, and the packet's SSRC. The buffer holds until it returns."""
+RtcpHandler = Callable[[bytes], None]
 
 
 class TransportCounters(msgspec.Struct):
@@ -76,8 +82,8 @@ class PeerTransport:
     def __init__(
         self,
         certificate: RTCCertificate,
-        on_rtp: PacketHandler,
-        on_rtcp: PacketHandler,
+        on_rtp: RtpHandler,
+        on_rtcp: RtcpHandler,
         on_closed: Callable[[], None],
     ) -> None:
         self.counters = TransportCounters()
@@ -88,8 +94,10 @@ class PeerTransport:
         self._ice = RTCIceTransport(self._gatherer)
         self._dtls = RTCDtlsTransport(self._ice, [certificate])
         self._connection: Any = self._gatherer._connection
-        self._unprotect: Callable[[bytes], bytes] | None = None
-        self._unprotect_rtcp: Callable[[bytes], bytes] | None = None
+        self._srtp: Any = None  # libsrtp's session, once the keys are there
+        self._cdata = ffi.new("unsigned char[]", MAX_PACKET_BYTES)
+        self._length = ffi.new("int *")
+        self._buffer = memoryview(ffi.buffer(self._cdata)).cast("B")
         self._early: deque[bytes] = deque(maxlen=_MAX_EARLY_PACKETS)
         self._sources: set[bytes] = set()
         self._connected = False
@@ -162,8 +170,7 @@ class PeerTransport:
         self._dtls.on("statechange", self._watch)
         self._ice.on("statechange", self._watch)
         self._connected = True
-        self._unprotect = self._dtls._rx_srtp.unprotect
-        self._unprotect_rtcp = self._dtls._rx_srtp.unprotect_rtcp
+        self._srtp = self._dtls._rx_srtp._srtp[0]
         while self._early:
             self._take_media(self._early.popleft())
         return True
@@ -180,7 +187,7 @@ class PeerTransport:
         if self._closing:
             return
         self._closing = True
-        self._unprotect = self._unprotect_rtcp = None
+        self._srtp = None
         await self._dtls.stop()
         await self._ice.stop()
 
@@ -205,42 +212,35 @@ class PeerTransport:
         return datagram_received
 
     def _take_media(self, data: bytes) -> None:
-        unprotect = self._unprotect
-        if unprotect is None:
+        size = len(data)
+        if self._srtp is None:
             self._keep_early(data)
-            return
-        if len(data) < _MIN_RTP_BYTES or 192 <= data[1] <= 223:
-            self._take_rtcp(data)
-            return
+        elif size > MAX_PACKET_BYTES:
+            self.counters.oversize += 1
+        elif size < _MIN_RTP_BYTES or 192 <= data[1] <= 223:
+            if self._unprotect(lib.srtp_unprotect_rtcp, data, size):
+                self._on_rtcp(self._buffer[: self._length[0]].tobytes())
+        else:
+            self._take_rtp(data, size)
+
+    def _take_rtp(self, data: bytes, size: int) -> None:
         source = data[8:12]
         known = source in self._sources
         if not known and len(self._sources) >= MAX_SOURCES:
             self.counters.strangers += 1
-            return
-        try:
-            packet = unprotect(data)
-        except pylibsrtp.Error:
-            self.counters.refused += 1
-            return
-        except ValueError:  # it does not fit pylibsrtp's buffer
-            self.counters.oversize += 1
-            return
-        if not known:
-            self._sources.add(source)
-        self._on_rtp(packet)
+        elif self._unprotect(lib.srtp_unprotect, data, size):
+            if not known:
+                self._sources.add(source)
+            self._on_rtp(self._buffer, self._length[0], source)
 
-    def _take_rtcp(self, data: bytes) -> None:
-        unprotect = self._unprotect_rtcp
-        if unprotect is None:
-            return
-        try:
-            packet = unprotect(data)
-        except pylibsrtp.Error:
+    def _unprotect(self, call: Callable[..., int], data: bytes, size: int) -> bool:
+        """Authenticate and decrypt into the buffer; False, and counted, where it fails or was seen before."""
+        self._buffer[:size] = data
+        self._length[0] = size
+        if call(self._srtp, self._cdata, self._length):
             self.counters.refused += 1
-        except ValueError:
-            self.counters.oversize += 1
-        else:
-            self._on_rtcp(packet)
+            return False
+        return True
 
     def _keep_early(self, data: bytes) -> None:
         if self._closing or len(self._early) == _MAX_EARLY_PACKETS:
