@@ -33,6 +33,7 @@ from streams.bus.kafka_driver import MESSAGE_MAX_BYTES, KafkaSettings, Listener,
 
 _MOVED_ON = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 _FETCH_BYTES = 16_000_000
+_DELIVERY_TIMEOUT_S = 600.0  # what is in flight outlives any outage shorter than this, in order
 
 logger = logging.getLogger(__name__)
 
@@ -143,25 +144,28 @@ class SmallProducer:
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._timeout_s = settings.publish_timeout_s
-        timeout_ms = int(settings.publish_timeout_s * 1000)
-        with _translated(f"cannot reach {settings.bootstrap}"):
-            self._producer = kafka.KafkaProducer(
-                **_common(settings)
-                | {
-                    "acks": "all",
-                    "enable_idempotence": True,
-                    "delivery_timeout_ms": timeout_ms,
-                    "request_timeout_ms": min(int(settings.request_timeout_s * 1000), timeout_ms),
-                    "max_block_ms": timeout_ms,
-                    "max_request_size": MESSAGE_MAX_BYTES,
-                    "batch_size": 262_144,
-                    "linger_ms": 2,
-                }
-            )
+        self._settings = settings
+        self._producer = self._connect()
+        self._expired = False
         self._queue: SimpleQueue[tuple[Message, Callable[[Outcome], None]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="liuhen-kafka-send", daemon=True)
         self._thread.start()
+
+    def _connect(self) -> Any:
+        settings = self._settings
+        timeout_ms = int(settings.publish_timeout_s * 1000)
+        wanted = {
+            "acks": "all",
+            "enable_idempotence": True,
+            # Not the publisher's own: once a batch has expired, the library's idempotent producer never sends again.
+            "delivery_timeout_ms": int(_DELIVERY_TIMEOUT_S * 1000),
+            "max_block_ms": timeout_ms,
+            "max_request_size": MESSAGE_MAX_BYTES,
+            "batch_size": 262_144,
+            "linger_ms": 2,
+        }
+        with _translated(f"cannot reach {settings.bootstrap}"):
+            return kafka.KafkaProducer(**_common(settings) | wanted)
 
     def send(self, message: Message, settled: Callable[[Outcome], None]) -> None:
         """Hand a message over."""
@@ -172,7 +176,7 @@ class SmallProducer:
         self._queue.put(None)
         self._thread.join()
         with _translated("cannot close the producer"):
-            self._producer.close(timeout=self._timeout_s)
+            self._producer.close(timeout=self._settings.publish_timeout_s)
 
     def _run(self) -> None:
         while (waiting := self._queue.get()) is not None:
@@ -182,6 +186,8 @@ class SmallProducer:
         place = message.place
         try:
             with _translated(f"{place.topic}-{place.partition}: not sent"):
+                if self._expired:
+                    self._replace()
                 future = self._producer.send(
                     place.topic,
                     value=message.value,
@@ -194,7 +200,18 @@ class SmallProducer:
             settled(error)
             return
         future.add_callback(lambda done: settled(Position(done.topic, done.partition, done.offset)))
-        future.add_errback(lambda error: settled(_refusal(place, error)))
+        future.add_errback(lambda error: self._failed(place, error, settled))
+
+    def _failed(self, place: TopicPartition, error: BaseException, settled: Callable[[Outcome], None]) -> None:
+        """In the library's thread."""
+        self._expired = self._expired or not isinstance(error, MessageSizeTooLargeError)
+        settled(_refusal(place, error))
+
+    def _replace(self) -> None:
+        """Go on with a new producer: the old one's sequence is broken. Nothing of it may come later."""
+        self._producer.close(timeout=0)
+        self._producer = self._connect()
+        self._expired = False
 
 
 def _refusal(place: TopicPartition, error: BaseException) -> BusUnavailable:
