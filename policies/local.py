@@ -15,6 +15,7 @@ cannot loosen a higher text (Chongqing 第四条 says so of its districts).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -170,13 +171,19 @@ def _check_period(before: Period, after: Period | None, key: str, where: str) ->
 
 
 def _longer(one: Period, other: Period) -> bool:
-    """Tell whether a period can end later than another; a working day is at least a day long."""
-    if one.unit == other.unit:
+    """Tell whether a period can end later than another; a working day is at least a day."""
+    if one.unit == other.unit or (one.unit, other.unit) == ("days", "working_days"):
         return one.value > other.value
-    if one.unit not in _HOURS:
-        return True
-    # Hours run from the moment and days from the end of the day, so that a day of hours ends no later than a day.
-    return one.value * _HOURS[one.unit] > other.value * _HOURS.get(other.unit, 24)
+    return _most_hours(one) > _least_hours(other)
+
+
+def _most_hours(period: Period) -> float:
+    """Days run to the end of the last one, so that they last up to a day longer than their hours."""
+    return (period.value + (period.unit == "days")) * _HOURS.get(period.unit, math.inf)
+
+
+def _least_hours(period: Period) -> float:
+    return period.value * _HOURS.get(period.unit, 24)
 
 
 def _looser(where: str, key: str, figure: str) -> None:
