@@ -220,10 +220,11 @@ async def _keep_running(name: str, job: Callable[[], Coroutine[Any, Any, None]])
 
 def _app(house: House) -> Any:
     from fastapi import FastAPI
-    from prometheus_client import REGISTRY
+    from prometheus_client import REGISTRY, disable_created_metrics
 
     from dashboards.health import health_router
 
+    disable_created_metrics()
     app = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
     for router in house.routers:
         app.include_router(router)
@@ -279,9 +280,7 @@ def _serve(arguments: argparse.Namespace, roles: Sequence[str]) -> int:
         return _run_faust(settings)
 
     async def serve() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop = _stop_event()
         async with _running(settings, roles) as house:
             _log.info("%s: %s", ", ".join(roles), house.address)
             await stop.wait()
@@ -345,20 +344,14 @@ async def _run_demo(settings: Settings, script: Script, folder: Path) -> int:
     from streams.simulate.fleet import Fleet
     from streams.simulate.registrations import registrations, with_tokens
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stop_event()
     async with _running(settings, tuple(ROLES)) as house:
         script = with_tokens(msgspec.structs.replace(script, system=house.address))
         fleet = Fleet(script, house.clock)
         await register(await house.bus(), registrations(script, await fleet.serve_cameras()))
         print(f"控制台 console: {house.address}/\n数据 data: {folder}", flush=True)
-        jobs = [asyncio.create_task(fleet.run()), asyncio.create_task(show(house.console.fleet, house.clock))]
-        await asyncio.wait([jobs[0], asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        jobs[0].cancel()
-        await asyncio.gather(jobs[0], return_exceptions=True)
+        await _first_of(fleet.run(), stop.wait(), show(house.console.fleet, house.clock))
         good = await summary(house.console.fleet, await house.catalog(), house.clock)
-        jobs[1].cancel()
     return FINE if good else FAULT
 
 
@@ -372,7 +365,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         fleet = Fleet(script, SystemClock())
         for recorder_id, url in (await fleet.serve_cameras()).items():
             print(f"{recorder_id} {url}", flush=True)
-        await fleet.run()
+        await _first_of(fleet.run(), _stop_event().wait())
 
     _run(simulate())
     return FINE
@@ -402,6 +395,23 @@ def _doctor(arguments: argparse.Namespace) -> int:
             return await examine({"log": house.bus, "store": house.store, "catalogue": house.catalog}, print)
 
     return FINE if _run(run()) else MISSING_SERVICE
+
+
+def _stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _first_of(*jobs: Coroutine[Any, Any, object]) -> None:
+    """Run until one is over; the others are cancelled and end in their own time."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -487,8 +497,9 @@ def _say(error: LiuhenError, code: int) -> int:
 def _set_up_logging(verbose: bool) -> None:
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=form, stream=sys.stderr)
-    for noisy in ("aioice", "aiortc", "kafka", "uvicorn", "httpx", "alembic", "faust", "mode"):
+    for noisy in ("aioice", "aiortc", "uvicorn", "httpx", "alembic", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # what matters of it comes as BusUnavailable
 
 
 if __name__ == "__main__":
