@@ -110,7 +110,7 @@ class Deposit:
             self.key,
             self.part.path,
             sha256=self._sha256,
-            retain_until=retain_until(Instant(one.to_ms), policy),
+            retain_until=max(retain_until(Instant(one.to_ms), policy), depot.clock.now().plus(SHORTEST_LOCK_MS)),
             tags={
                 "retention": RETENTION_CLASS,
                 "recorder": one.recorder_id,

@@ -175,6 +175,8 @@ def check_endpoint(endpoint: str) -> bool:
 
 def _of_code(what: str, code: str, text: str) -> LiuhenError:
     kind: type[LiuhenError] = StoreUnavailable
+    if code == "InvalidRequest" and "future" in text:
+        return StoreUnavailable(f"{what}: {text}; do the clocks differ?")
     if code in _DAMAGED:
         kind = SourceDamaged
     elif code in _FORBIDDEN:

@@ -13,10 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from domain.clock import Instant
+from domain.clock import Instant, SystemClock
 from domain.errors import InvalidSettings, StoreUnavailable
 from domain.events import Integrity
 from domain.settings import Settings
+from policies.retention import retain_until
 from storage import manifest
 from storage.catalog.rows import SegmentRow
 from storage.objects.file import FileStore
@@ -68,9 +69,21 @@ async def test_a_feed_becomes_segments_that_prove_each_fragment(here: Site) -> N
             "session": "s1",
             "policy": "wucheng",
         }
-        assert row.retain_until.datetime().month == row.to_at.datetime().month + 6
-    assert found[0].key.startswith("segments/cam-1/2026/05/04/s1/20260504T080000000-0-")
+        assert row.retain_until == retain_until(row.to_at, "wucheng")
+    assert found[0].key.startswith("segments/cam-1/2036/05/04/s1/20360504T080000000-0-")
     assert list((here.folder / "work/store").glob("*.part")) == []
+
+
+async def test_footage_whose_time_is_over_when_it_comes_is_locked_all_the_same(here: Site) -> None:
+    data = media("cam-1", "f1", 0)
+    event = fragment("cam-1", "f1", 0, data)
+    old = msgspec.structs.replace(event, captured_at=Instant.parse("2019-01-01T00:00:00+08:00"))
+    await publish(here.bus, old, data)
+    await end_feed(here.bus, "cam-1", "f1")
+    async with here.worker():
+        await here.until_stored(1)
+    (row,) = await rows(here)
+    assert row.retain_until > SystemClock().now().plus(80_000_000)
 
 
 async def test_an_open_segment_holds_the_commit_and_is_made_again(here: Site) -> None:
