@@ -224,7 +224,7 @@ def _app(house: House) -> Any:
 
     from dashboards.health import health_router
 
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     app = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
     for router in house.routers:
         app.include_router(router)
