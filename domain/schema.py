@@ -1,4 +1,4 @@
-"""The JSON Schema of the wire forms, and the command that writes it: ``python -m domain.schema DIR [--check]``."""
+"""The generated reference: JSON Schema of the wire forms, and the settings. ``python -m domain.schema DIR [--check]``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from domain.clock import Instant
 from domain.events import AnyEvent
 from domain.findings import Finding
 from domain.registry import Registration
+from domain.settings import Settings
+
+SETTINGS_HEAD = """# Settings
+
+In `liuhen.toml` (or the file that `--config` or `LIUHEN_CONFIG` names); each is overridden by `LIUHEN_` and its name in
+capitals in the environment. A key that is not of this list is refused.
+
+| key | default | meaning |
+|---|---|---|"""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -61,8 +70,23 @@ def render(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def settings_page() -> str:
+    """Return the page of all settings: key, default, meaning."""
+    said = dict(_ATTRIBUTE.findall(inspect.getdoc(Settings) or ""))
+    rows = [
+        f"| `{field.name}` | `{json.dumps(field.default)}` | {' '.join(said[field.name].split())} |"
+        for field in msgspec.structs.fields(Settings)
+    ]
+    return "\n".join((SETTINGS_HEAD, *rows)) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Return file name → text of everything that is generated."""
+    return {name: render(schema) for name, schema in schemas().items()} | {"settings.md": settings_page()}
+
+
 def main(arguments: list[str]) -> int:
-    """Write the schemas into a directory; with ``--check``, only say which files are stale (exit 1)."""
+    """Write the pages into a directory; with ``--check``, only say which files are stale (exit 1)."""
     check = "--check" in arguments
     folders = [argument for argument in arguments if not argument.startswith("--")]
     if len(folders) != 1:
@@ -70,8 +94,8 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(folders[0])
     stale = 0
-    for name, schema in schemas().items():
-        path, text = folder / name, render(schema)
+    for name, text in pages().items():
+        path = folder / name
         if check:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 sys.stderr.write(f"{path}: stale, run `make schema`\n")
