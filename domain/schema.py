@@ -1,4 +1,4 @@
-"""The generated reference: JSON Schema of the wire forms, and the settings. ``python -m domain.schema DIR [--check]``."""
+"""The generated reference: schemas of the wire forms, and the settings. ``python -m domain.schema DIR [--check]``."""
 
 from __future__ import annotations
 
