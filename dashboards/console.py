@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from dashboards.api import api_router
 from dashboards.health import health_router
 from dashboards.hls.live import LivePictures
-from dashboards.hls.routes import live_router
+from dashboards.hls.playback import Recordings
+from dashboards.hls.routes import live_router, stored_router
 from dashboards.metrics import FleetCollector
 from dashboards.page import page_router
 from dashboards.project import Projector
@@ -20,6 +21,7 @@ from dashboards.stream import Hub
 from domain.bus import Bus
 from domain.clock import Clock
 from storage.catalog.catalog import Catalog
+from storage.objects.port import ObjectStore
 
 
 class Console:
@@ -31,22 +33,32 @@ class Console:
         clock: The time.
         state: File of the projection's saved state, this console's own.
         registry: Where the fleet's metrics are registered.
+        store: Stored footage, for playback; None where it is not to be watched here.
     """
 
     def __init__(
-        self, bus: Bus, catalog: Catalog | None, clock: Clock, state: Path, registry: CollectorRegistry
+        self,
+        bus: Bus,
+        catalog: Catalog | None,
+        clock: Clock,
+        state: Path,
+        registry: CollectorRegistry,
+        *,
+        store: ObjectStore | None = None,
     ) -> None:
         self._catalog, self._clock, self._registry = catalog, clock, registry
         self.projector = Projector(bus, clock, state, catalog, self._changed)
         self.fleet = self.projector.fleet
         self.hub = Hub(self.fleet, clock)
         self.pictures = LivePictures(bus, clock)
+        self._recordings = None if catalog is None or store is None else Recordings(catalog, store)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set))
 
     def routers(self) -> list[APIRouter]:
         """Return the routers of API, pictures and page. `/metrics` and health are for the process: `health_router`."""
         return [
             api_router(self.fleet, self._catalog, self.hub, self._clock),
+            *([] if self._recordings is None else [stored_router(self._recordings)]),
             live_router(self.pictures),
             page_router(self.fleet, self._clock, self.projector.ready.is_set),
         ]

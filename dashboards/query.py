@@ -10,6 +10,7 @@ from typing import Annotated, get_args
 import msgspec
 from fastapi import Query, Request
 
+from domain.clock import Instant
 from domain.errors import InvalidInput
 from domain.findings import FindingKind
 from domain.ids import check_recorder_id, check_session_id
@@ -58,6 +59,14 @@ def kind(text: str | None) -> str | None:
     if text is not None and text not in KINDS:
         raise InvalidInput(f"kind: {text!r} is no kind of finding", "kind")
     return text
+
+
+def moment(name: str, text: str | None) -> Instant:
+    """Read a time (RFC 3339; a `+` that arrived as a blank is one)."""
+    try:
+        return Instant.parse((text or "").replace(" ", "+"))
+    except ValueError as error:
+        raise InvalidInput(f"{name}: not RFC 3339 with an offset", name) from error
 
 
 def encode_cursor(place: list[int | str]) -> str:

@@ -1,18 +1,53 @@
-"""The addresses of live pictures."""
+"""The addresses of pictures, live and stored."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+import re
 
+from fastapi import APIRouter, Request, Response
+
+from dashboards import query
 from dashboards.hls.live import LivePictures
+from dashboards.hls.playback import Recordings
 from dashboards.problem import Missing, ProblemRoute
 from domain.ids import check_recorder_id
 
 PLAYLIST = "application/vnd.apple.mpegurl"
+IMMUTABLE = {"Cache-Control": "private, max-age=60, immutable"}
+"""Parts are named by their place in the log, their hash or their object: under one name always the same."""
+
+
+_PART = re.compile(r"(\d{1,15})-(\d{1,15})\.m4s")
+
+
+def stored_router(recordings: Recordings) -> APIRouter:
+    """Make the router of stored pictures; goes before that of live ones."""
+    router = APIRouter(prefix="/hls", route_class=ProblemRoute)
+
+    @router.get("/{recorder_id}/playback.m3u8")
+    async def playback(request: Request, recorder_id: str) -> Response:
+        query.only(request, {"from", "to"})
+        span = [query.moment(name, request.query_params.get(name)) for name in ("from", "to")]
+        text = await recordings.playlist(check_recorder_id(recorder_id), *span)
+        return Response(text, media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
+
+    @router.get("/{recorder_id}/playback/{token}/{part}")
+    async def stored(recorder_id: str, token: str, part: str) -> Response:
+        check_recorder_id(recorder_id)
+        asked = _PART.fullmatch(part)
+        if asked is not None:
+            data = await recordings.fragment(recorder_id, token, int(asked[1]), int(asked[2]))
+        elif part == "init.mp4":
+            data = await recordings.init(recorder_id, token)
+        else:
+            raise Missing(f"no part {part}")
+        return Response(data, media_type="video/mp4", headers=IMMUTABLE)
+
+    return router
 
 
 def live_router(pictures: LivePictures) -> APIRouter:
-    """Make the router."""
+    """Make the router of live pictures."""
     router = APIRouter(prefix="/hls", route_class=ProblemRoute)
 
     @router.get("/{recorder_id}/live.m3u8")
@@ -28,8 +63,6 @@ def live_router(pictures: LivePictures) -> APIRouter:
         data = None if ring is None else ring.body(part)
         if data is None:
             raise Missing(f"{part} of {recorder_id} is not, or no longer, here")
-        # Named by its place in the log or by its hash: under one name it is always the same.
-        headers = {"Cache-Control": "private, max-age=60, immutable"}
-        return Response(data, media_type="video/mp4", headers=headers)
+        return Response(data, media_type="video/mp4", headers=IMMUTABLE)
 
     return router

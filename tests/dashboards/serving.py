@@ -10,12 +10,17 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from dashboards.console import Console
+from dashboards.hls.mp4 import take_apart
 from domain.clock import Instant, SystemClock
 from domain.events import Event, Fragment, RecorderEvent
 from domain.findings import Finding
 from domain.registry import Registration
 from domain.wire import encode
 from storage.catalog.catalog import Catalog
+from storage.catalog.rows import SegmentRow
+from storage.objects.file import FileStore
+from storage.objects.port import ObjectStore
+from storage.part import PartFile
 from streams.bus.embedded import EmbeddedBus
 from tests.dashboards.feeds import Piece, endless, media_event
 
@@ -27,8 +32,11 @@ class Served:
         address: `host:port`.
     """
 
-    def __init__(self, bus: EmbeddedBus, console: Console, address: str) -> None:
-        self.bus, self.console, self.address = bus, console, address
+    def __init__(
+        self, bus: EmbeddedBus, console: Console, port: int, keeping: tuple[Catalog, ObjectStore, Path]
+    ) -> None:
+        self.bus, self.console, self.address = bus, console, f"127.0.0.1:{port}"
+        self._catalog, self._store, self._folder = keeping
         self.clock = SystemClock()
 
     @property
@@ -40,6 +48,41 @@ class Served:
             topic = "events" if isinstance(each, Event) else "findings" if isinstance(each, Finding) else "registry"
             key = each.recorder_id if isinstance(each, (RecorderEvent, Finding, Registration)) else None
             await self.bus.publish(topic, key, encode(each))
+
+    async def keep(self, recorder_id: str, cut: Sequence[Piece], start: Instant, first_seq: int) -> None:
+        """Store a recording as one segment, as the store worker would."""
+        part = PartFile(self._folder)
+        at = start
+        for number, piece in enumerate(cut):
+            event = media_event(
+                piece, first_seq + number, at, at, recorder_id=recorder_id, session_id="s1", feed_id="f1"
+            )
+            init = take_apart(piece.data).init
+            part.append(event, memoryview(init), memoryview(piece.data)[len(init) :])
+            at = at.plus(round(piece.duration_s * 1000))
+        sha256 = part.seal(recorder_id, "s1", "f1", "h264")
+        key, size = f"segments/{recorder_id}/{first_seq}.mp4", part.size
+        until = self.clock.now().plus(100_000)
+        stored = await self._store.put(key, part.path, sha256=sha256, retain_until=until, tags={}, metadata={})
+        row = SegmentRow(
+            key=key,
+            recorder_id=recorder_id,
+            session_id="s1",
+            feed_id="f1",
+            policy="wucheng",
+            from_at=start,
+            to_at=at,
+            bytes=size,
+            sha256=sha256,
+            version_id=stored.version_id,
+            codec="h264",
+            first_seq=first_seq,
+            last_seq=first_seq + len(cut) - 1,
+            fragments=len(cut),
+            retain_until=until,
+            stored_at=at,
+        )
+        await self._catalog.add_segment(row)
 
     async def feed(
         self,
@@ -77,7 +120,8 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     bus = EmbeddedBus(folder / "log", partitions=2)
     await bus.start()
     catalog = await Catalog.connect(f"sqlite:///{folder}/catalog.db")
-    console = Console(bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry())
+    store = ObjectStore(FileStore(folder / "store", immutable=False))
+    console = Console(bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry(), store=store)
     app = FastAPI()
     for router in (*console.routers(), console.health()):
         app.include_router(router)
@@ -89,7 +133,7 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             while not server.started:  # noqa: ASYNC110 - uvicorn sets a flag, it rings no bell
                 await asyncio.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(bus, console, f"127.0.0.1:{port}")
+        yield Served(bus, console, port, (catalog, store, folder))
     finally:
         await console.close()
         server.should_exit = True
@@ -97,4 +141,5 @@ async def served(folder: Path) -> AsyncIterator[Served]:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await catalog.close()
+        await store.close()
         await bus.close()
