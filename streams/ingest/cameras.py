@@ -93,13 +93,19 @@ class Cameras:
         """Recorder ids of the cameras that this worker pulls now."""
         return frozenset(self._pulled)
 
-    async def start(self) -> None:
-        """Join the group.
+    async def join(self) -> None:
+        """Join the group; partitions are settled while the registrations are being read.
 
         Raises:
             BusUnavailable: The log is away.
         """
         self._consumer = await self._bus.subscribe(GROUP, [REGISTRY.name], on_lost=self._on_lost)
+
+    def start(self) -> None:
+        """Begin to pull; after `join`."""
+        if self._consumer is None:
+            msg = "join the group first"
+            raise RuntimeError(msg)
         self._task = asyncio.create_task(self._run(self._consumer), name="cameras")
 
     async def stop(self) -> None:

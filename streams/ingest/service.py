@@ -12,7 +12,7 @@ from pathlib import Path
 from random import random
 from typing import Final
 
-from domain.bus import Bus
+from domain.bus import Bus, TopicPartition
 from domain.clock import Clock
 from domain.errors import Unavailable
 from domain.events import AnyRecorderEvent, SessionEnded, SessionOpened, SessionResumed, SessionStopped
@@ -70,7 +70,7 @@ class IngestService:
         self._registrations = Registrations()
         self._book = SessionBook()
         self._days = DaySessions(self._book, self._record)
-        self._followers: list[Follower] = []
+        self._follower: Follower | None = None
         ports = CameraPorts(self._open_camera_feed, self._record, self._reject)
         self.cameras = Cameras(bus, self._registrations, self._days, ports, clock, pull=pull, new_backoff=new_backoff)
         self._ticker: asyncio.Task[None] | None = None
@@ -100,18 +100,19 @@ class IngestService:
         for other in self._directory.parent.iterdir():
             if other.is_dir() and other != self._directory:
                 self._spool.adopt(other)
-        self._followers = [
-            Follower(self._bus, REGISTRY.name, self._registrations.take),
-            Follower(self._bus, EVENTS.name, self._book.take, self._book.load(self._sessions_file)),
-        ]
-        for follower in self._followers:
-            await follower.start()
+        offsets = self._book.load(self._sessions_file)
+        follower = Follower(
+            self._bus,
+            {REGISTRY.name: self._registrations.take, EVENTS.name: self._book.take},
+            {TopicPartition(EVENTS.name, partition): offset for partition, offset in offsets.items()},
+        )
+        self._follower = follower
+        await asyncio.gather(follower.start(), self.cameras.join())
         with suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_S):
-                await asyncio.gather(*(follower.caught_up() for follower in self._followers))
+            await asyncio.wait_for(follower.caught_up(), CATCH_UP_S)
         self._recover_journals()
         self._ticker = asyncio.create_task(self._tick_for_ever(), name="ingest ticks")
-        await self.cameras.start()
+        self.cameras.start()
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Stop the cameras, close every feed, give the log a while to take what waits."""
@@ -122,10 +123,9 @@ class IngestService:
         for feed in list(self._feeds.values()):
             feed.finish()
         await self._spool.stop(drain_s)
-        if self._ticker is not None:
-            self._save_sessions()
-        for follower in self._followers:
-            await follower.stop()
+        self._save_sessions()
+        if self._follower is not None:
+            await self._follower.stop()
 
     def registration(self, recorder_id: str) -> Registration | None:
         """Return the newest registration on the log, None where unknown."""
@@ -222,8 +222,10 @@ class IngestService:
 
     def _save_sessions(self) -> None:
         self._book_is_new = False
+        if self._follower is None:
+            return
         try:
-            self._book.save(self._sessions_file, self._followers[1].next_offsets)
+            self._book.save(self._sessions_file, self._follower.next_offsets(EVENTS.name))
         except OSError as error:
             _log.warning("sessions: %s", error)  # the next start reads more of the log
 
