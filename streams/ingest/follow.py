@@ -25,7 +25,7 @@ class Follower:
 
     Args:
         bus: The log.
-        takers: Function by topic, called with each record; must not raise.
+        takers: Function by topic, called with each record.
         starts: Where to begin; the oldest kept where absent.
     """
 
@@ -104,8 +104,15 @@ class Follower:
         for record in records:
             place = TopicPartition(record.topic, record.partition)
             if place not in moved and record.offset >= self._next.get(place, 0):
-                self._takers[record.topic](record)
+                self._hand_over(record)
                 self._passed(place, record.offset + 1)
+
+    def _hand_over(self, record: Record) -> None:
+        try:
+            self._takers[record.topic](record)
+        except Exception:
+            # One record that brings out a fault of ours must not hide those behind it.
+            _log.exception("%s %d: record %d is passed over", record.topic, record.partition, record.offset)
 
     def _passed(self, place: TopicPartition, next_offset: int) -> None:
         self._next[place] = next_offset

@@ -1,7 +1,9 @@
 """One feed: what it does when nothing comes, when the disk is full, and when it closes."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from domain.events import Fragment
 from domain.topics import EVENTS, MEDIA, REJECTED
 from streams.ingest import spool as spool_module
 from streams.ingest.feeds import Feed
+from streams.ingest.fragmenter import Fragmenter
 from streams.ingest.journal import FeedInfo, Recovered, recover
 from streams.ingest.limits import Limits
 from streams.ingest.sink import NoteKind
@@ -150,3 +153,30 @@ async def test_what_a_person_should_know_is_told_once_a_feed(rig: Rig) -> None:
     (told,) = await everything(rig.bus, REJECTED.name)
     assert (told.key, told.headers["reason"]) == ("cam-1", b"unsupported")
     assert told.headers["detail"] == b"cam-1-abc-0001: track 1: VP8"
+
+
+async def test_a_crash_at_any_spooling_cuts_the_very_same_fragment_again(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crash test of steps 4 and 5: the disk as it is when a parcel has just been written."""
+    put = rig.spool.put
+    seen: list[Path] = []
+
+    def put_and_look(*arguments: Any, **options: Any) -> None:
+        put(*arguments, **options)
+        seen.append(tmp_path / f"seen-{len(seen)}")
+        shutil.copytree(rig.directory, seen[-1], ignore=shutil.ignore_patterns("*.parcel", "reserve", "lock"))
+
+    monkeypatch.setattr(rig.spool, "put", put_and_look)
+    rig.feed.on_tracks([VIDEO, G711])
+    for index in range(200):
+        rig.feed.on_unit(sound(index, index * 40 - 30))
+        rig.feed.on_unit(picture(index, index * 40, index % 50 == 0))
+    fragments = await rig.fragments()
+    assert len(fragments) == len(seen) >= 3
+    for event, directory in zip(fragments, seen, strict=True):
+        (found,) = recover(directory)
+        assert isinstance(found, Recovered)
+        fragmenter = Fragmenter(found.feed.limits, progress=found.progress)
+        again = [fragment for unit in found.units for fragment in fragmenter.push(unit)]
+        assert (again[0].seq, again[0].sha256) == (event.seq, event.sha256)
