@@ -17,6 +17,8 @@ BEFORE_MS = 120_000
 """What a device said longer ago explains nothing."""
 EMPTY_PERCENT = 5.0
 """Recorders switch themselves off at about this level."""
+FALLING_MS = 60_000
+"""A battery that falls so fast that it is empty so soon after the last media."""
 FULL_FRACTION = 0.02
 FULL_BYTES = 64_000_000
 WEAK_DBM = -105.0
@@ -31,6 +33,7 @@ _REASONS = {
     "server": "server",
     "maintenance": "maintenance",
 }
+_ON_THE_WAY = frozenset({"connection_lost", "server"})
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
@@ -130,6 +133,9 @@ def _stopped(scene: Scene) -> str | None:
     for stop in reversed(scene.stops):
         if scene.began - 1_000 <= max(stop.last_captured, scene.began) < scene.ended and stop.at >= scene.began - 1_000:
             return _REASONS.get(stop.reason)
+        # What was captured before a stop and never came was lost on the way, if that is why it stopped.
+        if stop.reason in _ON_THE_WAY and scene.began <= stop.at and stop.last_captured <= scene.ended + 1_000:
+            return _REASONS[stop.reason]
     return None
 
 
@@ -139,7 +145,7 @@ def _clock(scene: Scene) -> str | None:
 
 
 def _battery(scene: Scene) -> str | None:
-    """It was nearly empty and not charging when it was last heard."""
+    """It was nearly empty and not charging when it was last heard, or falling so fast that it soon was."""
     last = scene.last_before()
     if last is None or last.battery is None or last.charging:
         return None
@@ -149,7 +155,7 @@ def _battery(scene: Scene) -> str | None:
     if first.battery is None or first.at == last.at:
         return None
     falling = (first.battery - last.battery) / (last.at - first.at)  # percent per millisecond
-    left = last.battery - falling * (scene.began - last.at)
+    left = last.battery - falling * (min(scene.ended, scene.began + FALLING_MS) - last.at)
     return "battery" if falling > 0 and left <= EMPTY_PERCENT else None
 
 

@@ -66,6 +66,7 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
         at: When it came in.
         delay: Least time from end to arrival since the clock mapping last moved.
         longest: Longest fragment so far.
+        unsound: Its lengths have been seen to be wrong; arrival bounds the end of each.
     """
 
     seq: int
@@ -74,6 +75,7 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
     at: int
     delay: int
     longest: int
+    unsound: bool = False
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True):
@@ -188,8 +190,8 @@ class Cover(msgspec.Struct, kw_only=True):
         """Move the frontier as far as can be told at `now`; return what is missing, in order of capture time."""
         holes: list[Hole] = []
         while self.pending:
-            piece = self.pending[0]
-            self._end_no_later_than_arrival(piece)
+            self._watch_lengths(self.pending[0])
+            piece = self.pending[0] = self._sound(self.pending[0])
             if not self._leaves_hole(piece, gap_min):
                 self._absorb(self.pending.pop(0))
             elif self._hole_since() + lateness <= now or len(self.pending) > MAX_PENDING:
@@ -227,7 +229,7 @@ class Cover(msgspec.Struct, kw_only=True):
         moved = feed.delay - (piece.at - piece.end)
         return moved > STEP_MS and piece.start - self.frontier - moved <= gap_min
 
-    def _end_no_later_than_arrival(self, piece: Piece) -> None:
+    def _watch_lengths(self, piece: Piece) -> None:
         """Where a fragment overlaps the next of its own feed, its length was wrong; arrival then bounds its end."""
         feed = self.feeds.get(piece.feed)
         if feed is None or self.frontier is None or piece.seq != feed.seq + 1:
@@ -235,10 +237,15 @@ class Cover(msgspec.Struct, kw_only=True):
         overlap = feed.end - piece.start
         if overlap <= STEP_MS or feed.end <= feed.at or feed.end < self.frontier:
             return
-        end = max(feed.at, feed.start)
-        self.feeds[piece.feed] = msgspec.structs.replace(feed, end=end)
+        self.feeds[piece.feed] = msgspec.structs.replace(feed, end=max(feed.at, feed.start), unsound=True)
         said = [gap.end for gap in self.gaps if not gap.hidden]
         self.frontier = max([*(one.end for one in self.feeds.values()), *said])
+
+    def _sound(self, piece: Piece) -> Piece:
+        feed = self.feeds.get(piece.feed)
+        if feed is None or not feed.unsound or piece.end <= piece.at:
+            return piece
+        return msgspec.structs.replace(piece, end=max(piece.start, piece.at))
 
     def _absorb(self, piece: Piece) -> None:
         if piece.is_moment:
@@ -277,7 +284,7 @@ class Cover(msgspec.Struct, kw_only=True):
             went_back = piece.start < known.end - STEP_MS
             least = delay if went_back else min(known.delay, delay)
             self.feeds[piece.feed] = Feed(
-                piece.seq, piece.start, piece.end, piece.at, least, max(known.longest, length)
+                piece.seq, piece.start, piece.end, piece.at, least, max(known.longest, length), known.unsound
             )
         if len(self.feeds) > MAX_FEEDS:
             del self.feeds[next(iter(self.feeds))]

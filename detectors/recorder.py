@@ -200,6 +200,8 @@ class Recorder:
         self._grow_up(event, line, max(newest, event.at))
         if behind > self._lateness:
             intake.late += 1
+            if not self._waits():
+                self._now = max(self._now, newest)  # the ticks it did not need to hear of
             self._deliver(event, findings)
         elif self._waits() and event.at > self._now:
             insort(intake.held, hold(event, line))

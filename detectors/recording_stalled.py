@@ -6,8 +6,8 @@ where nothing has come since opening, resuming or registering, after `stall_afte
 
 Fragments arrive whole, so the next one is not heard of until it has ended. A feed of 4 s fragments that arrive 1.1 s
 after their end would "stall" between any two of them. Silence therefore also has to outlast the next fragment: the
-longest of the last eight, plus a second, plus up to two more where arrivals have been uneven. For fragments of up to
-2 s that arrive within 1.5 s of their end, this never delays anything.
+longest of the last eight, plus a second, plus up to two more where arrivals have been uneven or are not known yet.
+For even fragments of up to 2 s that arrive within 1.5 s of their end, this never delays anything.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from domain.findings import Finding
 PACE_FRAGMENTS = 8
 PACE_MARGIN_MS = 1_000
 PACE_UNEVEN_MS = 2_000
+PACE_SHORT_MS = 2_000
 LONGEST_MS = 30_000
 """A fragment said to be longer is not believed."""
 
@@ -100,8 +101,11 @@ def _paced(pace: tuple[tuple[int, int], ...], event: Fragment) -> tuple[tuple[in
 
 
 def _patience(pace: tuple[tuple[int, int], ...]) -> int:
+    longest = max(length for length, _ in pace)
     uneven = max(delay for _, delay in pace) - pace[-1][1]
-    return max(length for length, _ in pace) + PACE_MARGIN_MS + min(uneven, PACE_UNEVEN_MS)
+    if longest > PACE_SHORT_MS and len(pace) < PACE_FRAGMENTS:
+        uneven = PACE_UNEVEN_MS  # not known yet
+    return longest + PACE_MARGIN_MS + min(uneven, PACE_UNEVEN_MS)
 
 
 def _heard(

@@ -143,7 +143,7 @@ def recording(seed: int, recorders: int = 2, length: int = 180) -> list[Line]:
     lines: list[Line] = []
     for index in range(recorders):
         lines += _one_recorder(draw, f"rec-{index}", length)
-    return in_order(lines, ticks(0, length + 45))
+    return in_order(lines, ticks(0, length + 90))
 
 
 def _one_recorder(draw: random.Random, name: str, length: int) -> list[Line]:
