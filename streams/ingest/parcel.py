@@ -11,15 +11,20 @@ import msgspec
 
 from domain.errors import IntegrityError
 from domain.events import AnyRecorderEvent, SessionEnded
-from domain.topics import DETAIL_HEADER, EVENT_HEADER, EVENTS, MEDIA, REASON_HEADER, REJECTED, SOURCE_HEADER
+from domain.topics import (
+    DEPENDENT_HEADER,
+    DETAIL_HEADER,
+    EVENT_HEADER,
+    EVENTS,
+    FEED_END_HEADER,
+    MEDIA,
+    REASON_HEADER,
+    REJECTED,
+    SEGMENT_HEADER,
+    SOURCE_HEADER,
+)
 from domain.wire import encode
 
-SEGMENT_HEADER: Final = "segment"
-"""On a `media` record: `1` where the fragment begins a segment."""
-DEPENDENT_HEADER: Final = "dependent"
-"""On a `media` record: `1` where its first picture is no keyframe."""
-FEED_END_HEADER: Final = "feed_end"
-"""On an empty `media` record: the feed of which no fragment will come any more."""
 _MAGIC: Final = b"LHS1"
 _HEAD: Final = struct.Struct(">4sI")
 
