@@ -20,9 +20,14 @@ from datetime import timedelta
 import msgspec
 
 from domain.clock import Instant
+from domain.errors import InvalidInput
 from policies.model import Policy
 from policies.values import Approval, Period
 from policies.workdays import WorkCalendar, official
+
+# A device may claim any time; near the ends of the calendar days can no longer be added.
+_EARLIEST = Instant.parse("1900-01-01T00:00:00+08:00")
+_LATEST = Instant.parse("9000-01-01T00:00:00+08:00")
 
 
 class Deadline(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +89,14 @@ def store_by(
         returned: When the officer came back to the unit; not before completion in effect.
         approvals: Leaders' leave to store later.
         calendar: Working days; the official calendar where not given.
+
+    Raises:
+        InvalidInput: A time beyond the years that can be counted in.
     """
+    for field, moment in (("completed", completed), ("returned", returned)):
+        if moment is not None and not _EARLIEST <= moment < _LATEST:
+            msg = f"{field}: {moment} is outside the calendar"
+            raise InvalidInput(msg, field)
     rule = policy.store_by
     blank = Deadline(
         policy=policy.name,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.clock import Instant
+from domain.errors import InvalidInput
 from policies import load, names
 from policies.deadlines import Deadline, store_by
 from policies.values import Approval
@@ -299,6 +300,15 @@ def test_gansu_says_when_the_days_off_are_not_known() -> None:
     assert found.store_by == at("2031-01-02 24:00")
     assert found.note is not None
     assert UNKNOWN in found.note
+
+
+@pytest.mark.parametrize("absurd", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+08:00"])
+def test_a_time_outside_the_calendar_is_the_callers_mistake(absurd: str) -> None:
+    for name in names():
+        with pytest.raises(InvalidInput, match=r"completed: .* outside the calendar"):
+            store_by(load(name), "body_worn", Instant.parse(absurd))
+        with pytest.raises(InvalidInput, match="returned: "):
+            store_by(load(name), "body_worn", FIRST, remote=True, returned=Instant.parse(absurd))
 
 
 FIRST, LAST = at("2024-01-01 00:00"), at("2027-12-31 00:00")

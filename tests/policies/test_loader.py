@@ -153,7 +153,11 @@ REFUSED = [
     ('"recording.gap" = ["W-NS', '"recording.hole" = ["W-NS', "articles.premises.recording.hole: no such kind"),
     ('unbroken = ["W-AV 第十二条"]', 'unbroken = ["W-AV 第九十九条"]', "articles.unbroken: "),
     (', ours = true, reason = "原文是定期，没有数字"', ", ours = true", "backup.oldest: ours, but without a reason"),
-    ('approver = "本单位负责人"\nsource = ["W-AV 第二十九条（三）"]', "", "long_term.reconsideration_litigation: no"),
+    (
+        'approver = "本单位负责人"\nsource = ["W-AV 第二十九条（三）", "W-AV 第二十九条"]',
+        "",
+        "long_term.reconsideration_litigation: no",
+    ),
     # lists and what belongs together
     ('id = "equipment_damage"', 'id = "equipment_failure"', "stops.causes.equipment_failure: twice"),
     ('id = "equipment_damage"', 'id = "Equipment Damage"', "stops.causes[1].id: "),
