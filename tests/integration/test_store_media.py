@@ -9,8 +9,10 @@ import pytest
 
 from domain.events import Fragment
 from storage import manifest
+from storage.catalog.rows import SegmentRow
 from streams.ingest.fragmenter import fragments_of
 from streams.ingest.limits import Limits
+from tests.services.browser import Browser
 from tests.services.samples import Samples
 from tests.streams.store_media import end_feed, publish, site
 from tests.streams.units import read_units
@@ -30,11 +32,11 @@ def seconds(path: Path) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
 
 
-@pytest.mark.parametrize("name", CODECS)
-async def test_every_segment_plays_by_itself(tmp_path: Path, samples: Samples, name: str) -> None:
+async def store_sample(folder: Path, sample: Path) -> list[SegmentRow]:
+    """Fragment a recording as ingest does, and store it in segments of 4 s."""
     limits = Limits(segment_ms=4000)
-    fragments = fragments_of(read_units(samples.get(name).path), limits)
-    async with site(tmp_path, partitions=1) as here:
+    fragments = fragments_of(read_units(sample), limits)
+    async with site(folder, partitions=1) as here:
         for one in fragments:
             event = Fragment(
                 at=one.learnt_at,
@@ -54,7 +56,12 @@ async def test_every_segment_plays_by_itself(tmp_path: Path, samples: Samples, n
         assert starts >= 2
         async with here.worker():
             await here.until_stored(starts)
-        rows = (await here.catalog.list_segments()).items
+        return (await here.catalog.list_segments()).items
+
+
+@pytest.mark.parametrize("name", CODECS)
+async def test_every_segment_plays_by_itself(tmp_path: Path, samples: Samples, name: str) -> None:
+    rows = await store_sample(tmp_path, samples.get(name).path)
     total = 0.0
     for row in rows:
         path = tmp_path / "store/objects" / row.key
@@ -64,3 +71,21 @@ async def test_every_segment_plays_by_itself(tmp_path: Path, samples: Samples, n
         assert abs(seconds(path) - (row.to_at - row.from_at) / 1000) < 0.25
         total += seconds(path)
     assert abs(total - 10) < 0.5
+
+
+@pytest.mark.browser
+async def test_every_segment_plays_in_a_browser(tmp_path: Path, samples: Samples, browser: Browser) -> None:
+    rows = await store_sample(tmp_path, samples.get("small").path)
+    for row in rows:
+        browser.driver.get(f"file://{tmp_path}/store/objects/{row.key}")
+        ended = browser.driver.execute_async_script(PLAY)
+        assert ended == {"error": None, "pictures": True}
+
+
+PLAY = """
+const done = arguments[arguments.length - 1], video = document.querySelector("video");
+const tell = () => done({error: video.error && video.error.message, pictures: video.videoWidth > 0});
+video.muted = true; video.loop = false; video.playbackRate = 4;
+video.addEventListener("ended", tell); video.addEventListener("error", tell);
+video.play();
+"""
