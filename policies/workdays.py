@@ -143,8 +143,9 @@ def _refused(where: str, key: str, why: str) -> InvalidPolicy:
     return InvalidPolicy(f"{where}: {key}: {why}", key)
 
 
+@functools.lru_cache(maxsize=4096)
 def _from_library(day: date) -> bool | None:
-    # The library says so by this exception where it has no notice for the year.
+    # The library goes through all its years at each call; it says by this exception that it has no notice for one.
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
