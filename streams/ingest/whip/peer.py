@@ -151,6 +151,7 @@ class WhipPeer:
         self._ended = True
         for track in self.tracks:
             self._give(track.flush())
+        self._notes.tell(float("inf"))
         await self.feed.close()
         await self.transport.close()
 
