@@ -19,7 +19,6 @@ ends is a fact of the log too, whoever reads it again.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 from collections import deque
@@ -29,7 +28,7 @@ from pathlib import Path
 
 from domain.bus import Bus, Consumer, Record, TopicPartition
 from domain.clock import Clock, SystemClock
-from domain.errors import BusUnavailable, CatalogUnavailable, IntegrityError, InvalidSettings, Refused, Unavailable
+from domain.errors import BusUnavailable, CatalogUnavailable, IntegrityError, Refused, Unavailable
 from domain.events import Integrity
 from domain.settings import Settings
 from domain.topics import (
@@ -48,6 +47,7 @@ from storage.objects.port import ObjectStore, SourceDamaged
 from storage.segmenter import Bounds, Segment
 from streams.workers import store_metrics as metrics
 from streams.workers.store_partition import FEED_END_HEADER, Partition, Reject, read, source_of
+from streams.workers.work_folder import own
 
 GROUP = "store"
 TAKE_BYTES = 8 * 1024 * 1024
@@ -117,7 +117,7 @@ class StoreWorker:
         Raises:
             InvalidSettings: The work folder is in use by another process, or cannot be used.
         """
-        lock = await asyncio.to_thread(_own, self._folder)
+        lock = await asyncio.to_thread(own, self._folder)
         try:
             consumer = await self._bus.subscribe(GROUP, [MEDIA.name], on_gained=self._gained, on_lost=self._lost)
             try:
@@ -386,22 +386,3 @@ def _headers(reason: str, detail: str, source: str) -> dict[str, bytes]:
 def _note(error: Exception) -> None:
     logger.warning("%s: %s", type(error).__name__, error)
     metrics.FAILURES.labels(type(error).__name__).inc()
-
-
-def _own(folder: Path) -> int:
-    """Take the work folder for this process alone, and throw away what a former one left in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        msg = f"work: {folder} cannot be used: {error.strerror}"
-        raise InvalidSettings(msg, "work") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        msg = f"work: {folder} is in use by another process"
-        raise InvalidSettings(msg, "work") from error
-    for part in folder.glob("*.part"):
-        part.unlink()
-    return lock

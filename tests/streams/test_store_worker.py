@@ -23,7 +23,7 @@ from storage.catalog.rows import SegmentRow
 from storage.objects.file import FileStore
 from storage.objects.port import ObjectStore, Stored
 from storage.part import PartFile
-from streams.workers.store import _own
+from streams.workers.work_folder import own
 from tests.streams.store_media import (
     Site,
     end_feed,
@@ -245,7 +245,7 @@ async def test_a_work_folder_has_one_owner_and_is_swept(here: Site) -> None:
     folder = Path(here.settings.work) / "store"
     folder.mkdir(parents=True)
     (folder / "old.part").write_bytes(b"x")
-    lock = _own(folder)
+    lock = own(folder)
     assert not (folder / "old.part").exists()
     with pytest.raises(InvalidSettings, match="in use"):
         async with here.worker():
@@ -256,5 +256,5 @@ async def test_a_work_folder_has_one_owner_and_is_swept(here: Site) -> None:
 def test_a_work_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidSettings, match="work"):
-        _own(tmp_path / "file/store")
+        own(tmp_path / "file/store")
     assert Settings().work
