@@ -29,6 +29,7 @@ from domain.errors import InvalidInput, InvalidSettings, LiuhenError, Refused, U
 from domain.settings import Settings
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import APIRouter
 
     from dashboards.console import Console
@@ -65,6 +66,7 @@ class House:
         self.address = ""
         self._bus: Bus | None = None
         self._catalog: Catalog | None = None
+        self._store: ObjectStore | None = None
 
     async def bus(self) -> Bus:
         """Return the log, started."""
@@ -89,12 +91,13 @@ class House:
 
     async def store(self) -> ObjectStore:
         """Return the object store, found fit to keep evidence."""
-        from storage.objects.connect import connect
+        if self._store is None:
+            from storage.objects.connect import connect
 
-        store = connect(self.settings)
-        self.stack.push_async_callback(store.close)
-        await store.probe()
-        return store
+            self._store = connect(self.settings)
+            self.stack.push_async_callback(self._store.close)
+            await self._store.probe()
+        return self._store
 
 
 def _make_parent(address: str) -> None:
@@ -152,9 +155,10 @@ async def _console(house: House) -> None:
 
     from dashboards.console import Console
 
-    state = Path(house.settings.work) / f"console-{house.worker_id}.json"
+    state = Path(house.settings.work) / f"console-{house.worker_id}.state"
     state.parent.mkdir(parents=True, exist_ok=True)
-    console = Console(await house.bus(), await house.catalog(), house.clock, state, REGISTRY)
+    bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
+    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store)
     house.console = console
     house.jobs["console"] = console.run
     house.farewell.append(console.close)
@@ -184,13 +188,13 @@ async def _running(settings: Settings, roles: Sequence[str]) -> Any:
         house.address = f"http://{host}:{port}"
         for role in roles:
             await ROLES[role](house)
-        server = _Server(uvicorn.Config(_app(house), log_config=None, access_log=False, lifespan="off", loop="none"))
+        server = _server(uvicorn.Config(_app(house), log_config=None, access_log=False, lifespan="off", loop="none"))
         tasks = [asyncio.create_task(server.serve(sockets=[listener]), name="http")]
         tasks += [asyncio.create_task(_keep_running(name, job), name=name) for name, job in house.jobs.items()]
         try:
             yield house
         finally:
-            for say_goodbye in house.farewell:
+            for say_goodbye in house.farewell:  # streams end first: the server waits for open answers
                 await say_goodbye()
             server.should_exit = True
             for task in tasks[1:]:
@@ -232,7 +236,7 @@ def _app(house: House) -> Any:
     return app
 
 
-def _Server(config: Any) -> Any:  # noqa: N802 - makes a class of a library that is loaded late
+def _server(config: uvicorn.Config) -> uvicorn.Server:
     import uvicorn
 
     class Server(uvicorn.Server):
