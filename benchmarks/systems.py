@@ -1,0 +1,139 @@
+"""What is measured: Liuhen's own processes, the cameras they watch, and FFmpeg as people run it for the same job."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+
+from tests.services.cache import installed
+from tests.services.process import Server, accepts, free_port, poll_until
+from tests.services.samples import Samples
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Cameras(Server):
+    """The replaying cameras of `benchmarks.cameras`."""
+
+    name = "cameras"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+
+    def urls(self, streams: int) -> list[str]:
+        """Addresses of so many cameras, each at another place of the recording."""
+        return [f"rtsp://127.0.0.1:{self.port}/cam-{number}" for number in range(streams)]
+
+    def command(self) -> Sequence[str]:
+        sample = Samples().get("cam").path
+        return [sys.executable, "-m", "benchmarks.cameras", str(sample), str(self.port)]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def is_ready(self) -> bool:
+        return accepts(self.port)
+
+
+class Liuhen(Server):
+    """One process of ours: `liuhen up`, or one role.
+
+    Args:
+        directory: Configuration and data.
+        settings: What differs from the defaults.
+        role: Which command.
+        recorders: TOML of registrations.
+    """
+
+    name = "liuhen"
+    stop_s = 30.0
+
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str | int], role: str = "up", recorders: str = ""
+    ) -> None:
+        super().__init__(directory)
+        self.name = f"liuhen-{role}"
+        self.log_path = directory / f"{self.name}.log"
+        self.role = role
+        self.port = free_port()
+        config = {
+            "spool": f"{directory}/spool",
+            "work": f"{directory}/work",
+            "http": f"127.0.0.1:{self.port}",
+            "worker_id": f"bench-{role}",
+            "ice_hosts": "127.0.0.1",
+            **settings,
+        }
+        if recorders:
+            (directory / "recorders.toml").write_text(recorders)
+            config["recorders"] = f"{directory}/recorders.toml"
+        lines = [f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"' for key, value in config.items()]
+        self._config = directory / "liuhen.toml"
+        self._config.write_text("\n".join(lines) + "\n")
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "liuhen", "--config", str(self._config), self.role]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def is_ready(self) -> bool:
+        return accepts(self.port)
+
+    def metrics(self) -> dict[str, float]:
+        """All its figures, by name and labels as they stand."""
+        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=10).text
+        return {name: float(value) for name, value in re.findall(r"^([^#\s][^\n]*) (\S+)$", text, re.MULTILINE)}
+
+    def media_bytes(self) -> float:
+        """Bytes of fragments spooled so far."""
+        return sum(value for name, value in self.metrics().items() if name.startswith("liuhen_media_bytes_total"))
+
+
+def embedded(directory: Path, urls: Sequence[str]) -> Liuhen:
+    """All roles in one process on the embedded log, pulling these cameras."""
+    directory.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "bus": f"embedded:{directory}/log",
+        "store": f"file:{directory}/store",
+        "catalog": f"sqlite:///{directory}/catalog.db",
+    }
+    return Liuhen(directory, settings, recorders=registrations(urls))
+
+
+def registrations(urls: Sequence[str]) -> str:
+    """The registrations of these cameras, as a person would write them."""
+    entry = '[[recorder]]\nrecorder_id = "cam-{n}"\nkind = "premises_camera"\ncontinuous = true\nurl = "{url}"\n'
+    return "\n".join(entry.format(n=n, url=url) for n, url in enumerate(urls))
+
+
+class Ffmpeg(Server):
+    """One FFmpeg that copies one camera into files of a minute, as NVRs made of FFmpeg run it."""
+
+    name = "ffmpeg"
+
+    def __init__(self, directory: Path, url: str) -> None:
+        super().__init__(directory)
+        self._url = url
+
+    def command(self) -> Sequence[str]:
+        copy = "-c copy -f segment -segment_time 60 -segment_format mp4 -reset_timestamps 1"
+        ffmpeg = installed("FFmpeg", "ffmpeg")
+        quiet = ["-nostdin", "-hide_banner", "-loglevel", "error"]
+        return [ffmpeg, *quiet, "-rtsp_transport", "tcp", "-i", self._url, *copy.split(), "part-%03d.mp4"]
+
+    def is_ready(self) -> bool:
+        return True
+
+    def written_bytes(self) -> int:
+        """Bytes of media on disk so far."""
+        return sum(path.stat().st_size for path in self.directory.glob("part-*.mp4"))
+
+    def wait_for_media(self) -> None:
+        """Wait until it writes."""
+        poll_until(lambda: self.written_bytes() > 100_000, "FFmpeg writes", 30)
