@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from array import array
 from bisect import bisect_right
@@ -32,7 +33,7 @@ class Descriptor:
             BlockingIOError: Nothing of it is in memory.
         """
         buffer = bytearray(size)
-        got = os.preadv(self.number, [buffer], position, 0 if wait else os.RWF_NOWAIT)
+        got = os.preadv(self.number, [buffer], position) if wait else _read_cached(self.number, buffer, position)
         return memoryview(buffer)[:got]
 
     def read_value(self, position: int, size: int, *, wait: bool) -> bytes:
@@ -42,8 +43,22 @@ class Descriptor:
             BlockingIOError: Without `wait`, and the last of it is not in memory.
         """
         if not wait and size:
-            os.preadv(self.number, [bytearray(1)], position + size - 1, os.RWF_NOWAIT)
+            _read_cached(self.number, bytearray(1), position + size - 1)
         return os.pread(self.number, size, position)
+
+
+def _read_cached(number: int, buffer: bytearray, position: int) -> int:
+    """Read what is in memory; a file system that cannot tell (tmpfs) has everything there, or is asked to wait.
+
+    Raises:
+        BlockingIOError: Nothing of it is in memory.
+    """
+    try:
+        return os.preadv(number, [buffer], position, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return os.preadv(number, [buffer], position)
 
 
 class Part:

@@ -1,0 +1,347 @@
+"""The parts put together: what runs in one process, and how it starts and ends. `liuhen.py` is its only user.
+
+Parts are imported where they are used: `liuhen ingest` must be recording again a moment after it was killed, and
+loads neither Faust nor a database for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import random
+import resource
+import socket
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from domain.clock import SystemClock
+from domain.errors import InvalidInput, InvalidSettings, Unavailable
+from domain.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import APIRouter, FastAPI
+
+    from dashboards.console import Console
+    from dashboards.projection import Fleet
+    from domain.bus import Bus
+    from domain.registry import Registration
+    from storage.catalog.catalog import Catalog
+    from storage.objects.port import ObjectStore
+    from streams.ingest.registrations import Registrations
+
+SHUTDOWN_S = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class House:
+    """What runs in this process: parts opened once, jobs and routes; closed in reverse order."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self.settings = settings
+        self.stack = stack
+        self.clock = SystemClock()
+        self.worker_id = settings.worker_id or socket.gethostname()
+        self.jobs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        self.routers: list[APIRouter] = []
+        self.not_ready: list[Callable[[], str]] = []
+        self.farewell: list[Callable[[], Awaitable[None]]] = []
+        self.console: Console | None = None
+        self.address = ""
+        self._bus: Bus | None = None
+        self._catalog: Catalog | None = None
+        self._store: ObjectStore | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """The console's view of the recorders; only where the console runs in this process."""
+        if self.console is None:
+            msg = "no console in this process"
+            raise LookupError(msg)
+        return self.console.fleet
+
+    async def bus(self) -> Bus:
+        """Return the log, started."""
+        if self._bus is None:
+            from streams.bus.connect import connect
+
+            bus = connect(self.settings.bus, partitions=self.settings.partitions, client_id=self.worker_id)
+            await bus.start()
+            self.stack.push_async_callback(bus.close)
+            self._bus = bus
+        return self._bus
+
+    async def catalog(self) -> Catalog:
+        """Return the catalogue, its schema up to date."""
+        if self._catalog is None:
+            from storage.catalog.catalog import Catalog
+
+            _make_parent(self.settings.catalog)
+            self._catalog = await Catalog.connect(self.settings.catalog)
+            self.stack.push_async_callback(self._catalog.close)
+        return self._catalog
+
+    async def registrations(self) -> Registrations:
+        """Return the registrations on the log, all those read that stood there."""
+        from domain.topics import REGISTRY
+        from streams.ingest.follow import Follower
+        from streams.ingest.registrations import Registrations
+
+        known = Registrations()
+        follower = Follower(await self.bus(), {REGISTRY.name: known.take})
+        await follower.start()
+        self.stack.push_async_callback(follower.stop)
+        await follower.caught_up()
+        return known
+
+    async def store(self) -> ObjectStore:
+        """Return the object store, found fit to keep evidence."""
+        if self._store is None:
+            from storage.objects.connect import connect
+
+            self._store = connect(self.settings)
+            self.stack.push_async_callback(self._store.close)
+            await self._store.probe()
+        return self._store
+
+
+def _make_parent(address: str) -> None:
+    """Make the folder of an embedded database; a database server makes its own."""
+    if address.startswith("sqlite:///"):
+        Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+
+
+async def _ingest(house: House) -> None:
+    from streams.ingest.api.locks import RecorderLocks
+    from streams.ingest.api.routes import device_router
+    from streams.ingest.registering import register
+    from streams.ingest.service import IngestService
+    from streams.ingest.whip.options import options_from
+    from streams.ingest.whip.routes import whip_router
+    from streams.ingest.whip.service import WhipService
+
+    service = IngestService(await house.bus(), house.settings, house.clock)
+    await service.start()
+    house.stack.push_async_callback(service.stop)
+    locks = RecorderLocks()
+    whip = WhipService(service, house.clock, options_from(house.settings), locks)
+    house.farewell.append(whip.close)
+    house.routers += [
+        whip_router(service, whip, public_url=house.settings.public_url),
+        device_router(service, house.clock, before_end=whip.close_session, locks=locks),
+    ]
+    await register(await house.bus(), registrations_of(house.settings))
+
+
+async def _store(house: House) -> None:
+    from streams.workers.store import StoreWorker
+
+    _raise_file_limit()
+    store, catalog, bus = await house.store(), await house.catalog(), await house.bus()
+    registrations = await house.registrations()
+
+    def policy_of(recorder_id: str) -> str:
+        known = registrations.get(recorder_id)
+        return house.settings.policy if known is None else known.policy
+
+    worker = StoreWorker(bus, store, catalog, house.settings, policy_of=policy_of, clock=house.clock)
+    house.jobs["store"] = worker.run
+
+
+def _raise_file_limit() -> None:
+    """Let this process open as many files as it may: the store keeps one for each segment that is being gathered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _detect(house: House) -> None:
+    from streams.workers import detect
+
+    bus = await house.bus()
+    house.jobs["detect"] = lambda: detect.run(bus, house.settings)
+
+
+async def _tick(house: House) -> None:
+    from streams.workers import tick
+
+    bus = await house.bus()
+    house.jobs["tick"] = lambda: tick.run(bus, house.clock)
+
+
+async def _console(house: House) -> None:
+    from prometheus_client import REGISTRY
+
+    from dashboards.console import Console
+
+    state = Path(house.settings.work) / f"console-{house.worker_id}.state"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
+    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store)
+    house.console = console
+    house.jobs["console"] = console.run
+    house.farewell.append(console.close)
+    house.not_ready.append(console.not_ready)
+    house.routers += console.routers()
+
+
+ROLES: dict[str, Callable[[House], Awaitable[None]]] = {
+    "ingest": _ingest,
+    "store": _store,
+    "detect": _detect,
+    "tick": _tick,
+    "console": _console,
+}
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, roles: Sequence[str]) -> AsyncIterator[House]:
+    """Open a house with these roles and serve it until the block is left."""
+    import uvicorn
+
+    listener = listen(settings.http)
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        house = House(settings, stack)
+        host, port = listener.getsockname()[:2]
+        house.address = f"http://{host}:{port}"
+        for role in roles:
+            await ROLES[role](house)
+        _spare_the_collector()
+        server = _server(uvicorn.Config(_app(house), log_config=None, access_log=False, lifespan="off", loop="none"))
+        tasks = [asyncio.create_task(server.serve(sockets=[listener]), name="http")]
+        tasks += [asyncio.create_task(_keeprunning(name, job), name=name) for name, job in house.jobs.items()]
+        try:
+            yield house
+        finally:
+            for say_goodbye in house.farewell:  # streams end first: the server waits for open answers
+                await say_goodbye()
+            server.should_exit = True
+            for task in tasks[1:]:
+                task.cancel()
+            _, late = await asyncio.wait(tasks, timeout=SHUTDOWN_S)
+            for task in late:
+                task.cancel()
+
+
+def _spare_the_collector() -> None:
+    """Keep the garbage collector from walking everything that was loaded, again and again, for as long as it runs.
+
+    What stands now stays until the end. What comes later is nearly all freed by reference counts: coded pictures are
+    in no cycle, and would be walked several times in the seconds they wait for their fragment.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+async def _keeprunning(name: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a job again when it breaks, so that a broken store or detector never ends the recording beside it."""
+    from streams.ingest.backoff import Backoff
+
+    backoff = Backoff(random.random)
+    while True:
+        try:
+            await job()
+        except Exception:
+            wait_s = backoff.after_failure()
+            _log.exception("%s broke; again in %.1f s", name, wait_s)
+            await asyncio.sleep(wait_s)
+        else:
+            return
+
+
+def _app(house: House) -> FastAPI:
+    from fastapi import FastAPI
+    from prometheus_client import REGISTRY, disable_created_metrics
+
+    from dashboards.health import health_router
+
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    app = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
+    for router in house.routers:
+        app.include_router(router)
+    app.include_router(health_router(REGISTRY, lambda: "; ".join(filter(None, (ask() for ask in house.not_ready)))))
+    return app
+
+
+def _server(config: uvicorn.Config) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Leaves signals to us: ingest must flush its feeds before the server goes."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(config)
+
+
+def listen(address: str) -> socket.socket:
+    """Listen on `host:port`.
+
+    Raises:
+        InvalidSettings: It is no such address.
+        Unavailable: It is taken, or not ours.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        msg = f"http: {address!r} is not host:port"
+        raise InvalidSettings(msg, "http")
+    try:
+        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        msg = f"http: cannot listen on {address}: {error}"
+        raise Unavailable(msg) from error
+
+
+def registrations_of(settings: Settings) -> list[Registration]:
+    """Read the file of registrations that the settings name.
+
+    Raises:
+        InvalidSettings: It cannot be read, or an entry is wrong; names the field.
+    """
+    from domain.registry import Registration, hash_tokens
+    from domain.wire import convert
+
+    if not settings.recorders:
+        return []
+    entries = read_toml(settings.recorders, "recorders").get("recorder", [])
+    try:
+        return [convert(hash_tokens({"policy": settings.policy, **entry}), Registration) for entry in entries]
+    except (InvalidInput, TypeError) as error:
+        msg = f"{settings.recorders}: {error}"
+        raise InvalidSettings(msg, "recorders") from error
+
+
+def read_toml(name: str, field: str) -> dict[str, Any]:
+    """Read a TOML file; `field` is the setting or option that names it.
+
+    Raises:
+        InvalidSettings: It cannot be read.
+    """
+    try:
+        return tomllib.loads(read_text(name, field))
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{name}: {error}"
+        raise InvalidSettings(msg, field) from error
+
+
+def read_text(name: str, field: str) -> str:
+    """Read a text file; `field` is the setting or option that names it.
+
+    Raises:
+        InvalidSettings: It cannot be read.
+    """
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{field}: {name} cannot be read: {error}"
+        raise InvalidSettings(msg, field) from error
