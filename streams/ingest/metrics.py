@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from streams.metrics import REJECTED, STAGE_SECONDS
 
 FRAGMENTS = Counter("liuhen_fragments", "Fragments cut and spooled.")
 MEDIA_BYTES = Counter("liuhen_media_bytes", "Bytes of fragments spooled, by the way they came.", ["path"])
 SPOOL_BYTES = Gauge("liuhen_spool_bytes", "Bytes waiting on local disk for the log.")
-REJECTED = Counter("liuhen_rejected", "What was not taken, by reason.", ["reason"])
-STAGE_SECONDS = Histogram(
-    "liuhen_stage_seconds",
-    "Time in each stage of the way of a picture.",
-    ["stage"],
-    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800),
-)
 
 RECEIVE_TO_FRAGMENT = STAGE_SECONDS.labels("receive_to_fragment")
 SPOOL_TO_ACK = STAGE_SECONDS.labels("spool_to_ack")

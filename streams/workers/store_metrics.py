@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-from streams.ingest.metrics import REJECTED, STAGE_SECONDS
+from streams.metrics import REJECTED, STAGE_SECONDS
 
 STORE_SECONDS = STAGE_SECONDS.labels("store")
 """From a segment's close to its announcement."""
