@@ -27,6 +27,11 @@ from streams.ingest.muxer import CutFragment, Progress, build
 
 START_WAIT_MS = 12_000
 """How long a feed waits for its first keyframe; senders that refresh pictures bit by bit never send one."""
+LEAD_MS = 2_000
+LEAD_UNITS = 256
+"""How much sound is held until the first keyframe shows which of it belongs to the picture: a picture is whole only
+when the next one begins, so the sound beside the first has always arrived before it. Beyond that the oldest is dropped,
+and counted."""
 LARGEST_UNIT_BYTES = MAX_RECORD_BYTES - 256 * 1024
 """A unit beyond this cannot travel in one record of the log, whatever is cut."""
 
@@ -47,6 +52,7 @@ class Fragmenter:
         self._described: dict[int, TrackParams] = {}
         self._cut: Cut | None = None
         self._opening = Opening.after(self._progress)
+        self._lead: deque[AccessUnit] = deque()
 
     @property
     def pending(self) -> list[AccessUnit]:
@@ -71,11 +77,14 @@ class Fragmenter:
             unit = waiting.popleft()
             if self._admit(unit):
                 waiting.extendleft(reversed(self._take(unit, fragments)))
+                waiting.extend(self._release(unit))
         return fragments
 
     def flush(self) -> list[CutFragment]:
         """Cut what is pending: the feed ends, or nothing comes any more. Later units go on with the next number."""
         fragments: list[CutFragment] = []
+        while self._lead:
+            self._drop(self._lead.popleft(), "before_keyframe")
         while self._pending:
             cut = self._cut or Cut(len(self._pending), None, Instant(0))
             rest = self._complete(cut, fragments)
@@ -128,10 +137,28 @@ class Fragmenter:
             progress.waiting_since = unit.arrived_at
         is_video = unit.params.codec.is_video
         waited = unit.arrived_at - progress.waiting_since >= START_WAIT_MS
-        if not ((is_video and unit.keyframe) or not progress.has_video or waited):
-            return self._drop(unit, "before_keyframe")
-        progress.started = True
-        return True
+        if (is_video and unit.keyframe) or not progress.has_video or waited:
+            progress.started = True
+        elif is_video:
+            self._drop(unit, "before_keyframe")
+        else:
+            self._hold(unit)
+        return progress.started
+
+    def _hold(self, unit: AccessUnit) -> None:
+        lead = self._lead
+        lead.append(unit)
+        while len(lead) > LEAD_UNITS or unit.captured_at - lead[0].captured_at > LEAD_MS:
+            self._drop(lead.popleft(), "before_keyframe")
+
+    def _release(self, first: AccessUnit) -> list[AccessUnit]:
+        """Return the sound held back that was captured with or after the unit that begins the feed; once."""
+        held = list(self._lead)
+        self._lead.clear()
+        for unit in held:
+            if unit.captured_at < first.captured_at:
+                self._drop(unit, "before_keyframe")
+        return [unit for unit in held if unit.captured_at >= first.captured_at]
 
     def _drop(self, unit: AccessUnit, reason: str) -> bool:
         self.dropped[reason] += 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.clock import Instant
 from domain.media import AccessUnit, Codec, TrackParams
-from streams.ingest.fragmenter import LARGEST_UNIT_BYTES, START_WAIT_MS, Fragmenter, fragments_of
+from streams.ingest.fragmenter import LARGEST_UNIT_BYTES, LEAD_MS, LEAD_UNITS, START_WAIT_MS, Fragmenter, fragments_of
 from streams.ingest.limits import Limits
 from streams.ingest.muxer import CutFragment
 from tests.streams.units import G711, START, VIDEO, by_arrival, packets, picture, segments, sound
@@ -92,6 +92,30 @@ def test_begins_at_a_keyframe_and_counts_what_came_before() -> None:
     (fragment,) = fragmenter.flush()
     assert fragmenter.dropped == {"before_keyframe": 3}
     assert (fragment.lost_packets, fragment.captured_at - START) == (7, 80)
+
+
+def test_sound_beside_the_first_picture_is_kept_though_it_arrives_before_it() -> None:
+    sounds = [sound(index, index * 20) for index in range(12)]
+    units = [picture(0, 0), *sounds[:8], picture(2, 80, True), *sounds[8:], picture(3, 120)]
+    fragmenter = Fragmenter(LIMITS)
+    for unit in units:
+        fragmenter.push(unit)
+    (fragment,) = fragmenter.flush()
+    assert samples_of([fragment])[1] == [unit.data for unit in sounds[4:]]
+    assert fragmenter.dropped == {"before_keyframe": 1 + 4}
+    assert (fragment.lost_packets, fragment.captured_at - START) == (5, 80)
+
+
+def test_sound_that_waits_for_a_picture_is_bounded_and_counted() -> None:
+    fragmenter = Fragmenter(LIMITS)
+    for index in range(500):
+        fragmenter.push(sound(index, index * 20))
+    assert fragmenter.dropped == {"before_keyframe": 500 - LEAD_MS // 20 - 1}
+    for index in range(500, 1000):
+        fragmenter.push(sound(index, 10_000))
+    assert fragmenter.dropped == {"before_keyframe": 1000 - LEAD_UNITS}
+    assert fragmenter.flush() == []
+    assert fragmenter.dropped == {"before_keyframe": 1000}
 
 
 def test_a_sender_without_keyframes_is_recorded_after_a_while() -> None:
