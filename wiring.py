@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import random
 import resource
@@ -25,7 +26,7 @@ from domain.settings import Settings
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import APIRouter, FastAPI
+    from fastapi import APIRouter
 
     from dashboards.console import Console
     from dashboards.projection import Fleet
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
     from storage.objects.port import ObjectStore
     from streams.ingest.registrations import Registrations
+    from streams.ingest.service import IngestService
 
 SHUTDOWN_S = 15.0
 
@@ -43,9 +45,10 @@ _log = logging.getLogger(__name__)
 class House:
     """What runs in this process: parts opened once, jobs and routes; closed in reverse order."""
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+    def __init__(self, settings: Settings, stack: AsyncExitStack, listener: socket.socket | None = None) -> None:
         self.settings = settings
         self.stack = stack
+        self.listener = listener
         self.clock = SystemClock()
         self.worker_id = settings.worker_id or socket.gethostname()
         self.jobs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
@@ -53,8 +56,12 @@ class House:
         self.not_ready: list[Callable[[], str]] = []
         self.farewell: list[Callable[[], Awaitable[None]]] = []
         self.console: Console | None = None
-        self.address = ""
+        host, port = listener.getsockname()[:2] if listener is not None else ("", 0)
+        self.address = f"http://{host}:{port}"
         self._bus: Bus | None = None
+        self._starting = asyncio.Lock()
+        self._is_started = False
+        self._front: _Front | None = None
         self._catalog: Catalog | None = None
         self._store: ObjectStore | None = None
 
@@ -66,16 +73,44 @@ class House:
             raise LookupError(msg)
         return self.console.fleet
 
-    async def bus(self) -> Bus:
-        """Return the log, started."""
+    def log(self) -> Bus:
+        """Return the log, perhaps not started yet."""
         if self._bus is None:
             from streams.bus.connect import connect
 
-            bus = connect(self.settings.bus, partitions=self.settings.partitions, client_id=self.worker_id)
-            await bus.start()
-            self.stack.push_async_callback(bus.close)
-            self._bus = bus
+            self._bus = connect(self.settings.bus, partitions=self.settings.partitions, client_id=self.worker_id)
+            self.stack.push_async_callback(self._bus.close)
         return self._bus
+
+    async def bus(self) -> Bus:
+        """Return the log, started."""
+        bus = self.log()
+        async with self._starting:
+            if not self._is_started:
+                await bus.start()
+                self._is_started = True
+        return bus
+
+    def serve(self) -> None:
+        """Answer HTTP from now on, with the routes known by now; calling it again adds those that came since."""
+        if self._front is None:
+            self._front = _Front(self)
+        self._front.add(self.routers)
+        self.routers = []
+
+    async def close_doors(self, jobs: Sequence[asyncio.Task[None]]) -> None:
+        """End the answers that go on for ever, then the server and the jobs."""
+        for say_goodbye in self.farewell:  # streams end first: the server waits for open answers
+            await say_goodbye()
+        for job in jobs:
+            job.cancel()
+        waiting = list(jobs)
+        if self._front is not None:
+            waiting.append(self._front.end())
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=SHUTDOWN_S)
+            for task in late:
+                task.cancel()
 
     async def catalog(self) -> Catalog:
         """Return the catalogue, its schema up to date."""
@@ -118,17 +153,44 @@ def _make_parent(address: str) -> None:
 
 
 async def _ingest(house: House) -> None:
-    from streams.ingest.api.locks import RecorderLocks
-    from streams.ingest.api.routes import device_router
+    """Cameras first, then the doors for devices, then the log: after kill -9 each second before them is a gap."""
     from streams.ingest.registering import register
     from streams.ingest.service import IngestService
+
+    service = IngestService(house.log(), house.settings, house.clock)
+    house.stack.push_async_callback(service.stop)
+    service.open()
+    house.not_ready.append(service.not_ready)
+    await asyncio.to_thread(_load, _FRONT_DOORS)
+    _open_doors(house, service)
+
+    async def join_log() -> None:
+        bus = await house.bus()
+        await service.start()
+        await register(bus, registrations_of(house.settings))
+
+    if service.remembers:
+        house.serve()
+        house.jobs["ingest"] = join_log  # tried until the log is there
+    else:
+        await join_log()
+
+
+_FRONT_DOORS = ("streams.ingest.api.routes", "streams.ingest.whip.routes", "dashboards.health", "uvicorn.server")
+
+
+def _load(modules: Sequence[str]) -> None:
+    for name in modules:
+        importlib.import_module(name)
+
+
+def _open_doors(house: House, service: IngestService) -> None:
+    from streams.ingest.api.locks import RecorderLocks
+    from streams.ingest.api.routes import device_router
     from streams.ingest.whip.options import options_from
     from streams.ingest.whip.routes import whip_router
     from streams.ingest.whip.service import WhipService
 
-    service = IngestService(await house.bus(), house.settings, house.clock)
-    await service.start()
-    house.stack.push_async_callback(service.stop)
     locks = RecorderLocks()
     whip = WhipService(service, house.clock, options_from(house.settings), locks)
     house.farewell.append(whip.close)
@@ -136,7 +198,6 @@ async def _ingest(house: House) -> None:
         whip_router(service, whip, public_url=house.settings.public_url),
         device_router(service, house.clock, before_end=whip.close_session, locks=locks),
     ]
-    await register(await house.bus(), registrations_of(house.settings))
 
 
 async def _store(house: House) -> None:
@@ -203,31 +264,23 @@ ROLES: dict[str, Callable[[House], Awaitable[None]]] = {
 @contextlib.asynccontextmanager
 async def running(settings: Settings, roles: Sequence[str]) -> AsyncIterator[House]:
     """Open a house with these roles and serve it until the block is left."""
-    import uvicorn
-
     listener = listen(settings.http)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        house = House(settings, stack)
-        host, port = listener.getsockname()[:2]
-        house.address = f"http://{host}:{port}"
-        for role in roles:
-            await ROLES[role](house)
-        _spare_the_collector()
-        server = _server(uvicorn.Config(_app(house), log_config=None, access_log=False, lifespan="off", loop="none"))
-        tasks = [asyncio.create_task(server.serve(sockets=[listener]), name="http")]
-        tasks += [asyncio.create_task(_keeprunning(name, job), name=name) for name, job in house.jobs.items()]
+        house = House(settings, stack, listener)
+        house.not_ready.append(lambda: "" if started else "starting")
+        started = False
+        jobs: list[asyncio.Task[None]] = []
         try:
+            for role in roles:
+                await ROLES[role](house)
+            house.serve()
+            jobs += [asyncio.create_task(_keep_running(name, job), name=name) for name, job in house.jobs.items()]
+            started = True
+            _spare_the_collector()
             yield house
         finally:
-            for say_goodbye in house.farewell:  # streams end first: the server waits for open answers
-                await say_goodbye()
-            server.should_exit = True
-            for task in tasks[1:]:
-                task.cancel()
-            _, late = await asyncio.wait(tasks, timeout=SHUTDOWN_S)
-            for task in late:
-                task.cancel()
+            await house.close_doors(jobs)
 
 
 def _spare_the_collector() -> None:
@@ -241,7 +294,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def _keeprunning(name: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _keep_running(name: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a job again when it breaks, so that a broken store or detector never ends the recording beside it."""
     from streams.ingest.backoff import Backoff
 
@@ -257,18 +310,32 @@ async def _keeprunning(name: str, job: Callable[[], Coroutine[Any, Any, None]]) 
             return
 
 
-def _app(house: House) -> FastAPI:
-    from fastapi import FastAPI
-    from prometheus_client import REGISTRY, disable_created_metrics
+class _Front:
+    """The HTTP server of a process, and its routes."""
 
-    from dashboards.health import health_router
+    def __init__(self, house: House) -> None:
+        import uvicorn
+        from fastapi import FastAPI
+        from prometheus_client import REGISTRY, disable_created_metrics
 
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    app = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
-    for router in house.routers:
-        app.include_router(router)
-    app.include_router(health_router(REGISTRY, lambda: "; ".join(filter(None, (ask() for ask in house.not_ready)))))
-    return app
+        from dashboards.health import health_router
+
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._app = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
+        self.add([health_router(REGISTRY, lambda: "; ".join(filter(None, (ask() for ask in house.not_ready))))])
+        config = uvicorn.Config(self._app, log_config=None, access_log=False, lifespan="off", loop="none", ws="none")
+        self._server = _server(config)
+        sockets = [house.listener] if house.listener is not None else []
+        self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="http")
+
+    def add(self, routers: Sequence[APIRouter]) -> None:
+        for router in routers:
+            self._app.include_router(router)
+
+    def end(self) -> asyncio.Task[None]:
+        """Begin to end; the task is over when the last answer is."""
+        self._server.should_exit = True
+        return self._task
 
 
 def _server(config: uvicorn.Config) -> uvicorn.Server:

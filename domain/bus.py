@@ -97,6 +97,13 @@ class Consumer(Protocol):
         """Return the partitions held now."""
         ...
 
+    def settled(self) -> bool:
+        """Whether the group has said what this member holds; false while partitions are being shared out anew.
+
+        What stands in `assigned` meanwhile says nothing of what will be held.
+        """
+        ...
+
     async def close(self) -> None:
         """Leave the group at once, without committing."""
         ...

@@ -153,6 +153,7 @@ class EmbeddedBus:
         Raises:
             InvalidInput: No such topic or partition, a record that is too large, or no key on a compacted topic.
         """
+        self._require_open()
         log = self._log_for(topic, key, partition)
         if key is None and value is None:
             raise InvalidInput("value: a record has a key or a value", "value")

@@ -92,7 +92,7 @@ class Group:
             offsets = await self._offsets()
             for member, items in target.items():
                 fresh = items - member.assigned()
-                if fresh and member in self._members:
+                if member in self._members:
                     member.gain({place: self.cursor(place, offsets.get(place, 0)) for place in fresh})
 
     async def _offsets(self) -> dict[TopicPartition, int]:
@@ -118,6 +118,7 @@ class EmbeddedConsumer:
         self._cursors: dict[TopicPartition, Cursor] = {}
         self._ready: set[TopicPartition] = set()  # held, and its on_gained has run
         self._turn = 0
+        self._settled = False
         self._closed = False
         self._bell = Bell()
         self._handover = Handover()
@@ -163,6 +164,10 @@ class EmbeddedConsumer:
         """Return the partitions held now."""
         return frozenset(self._cursors)
 
+    def settled(self) -> bool:
+        """Whether the group has said what is held; see the port."""
+        return self._settled
+
     async def close(self) -> None:
         """Leave the group at once."""
         self._closed = True
@@ -174,6 +179,7 @@ class EmbeddedConsumer:
 
     async def lose(self, places: frozenset[TopicPartition]) -> None:
         """Give partitions up, once the listener has been told."""
+        self._settled = False
         self._ready -= places
         if self._closed:
             return
@@ -182,10 +188,12 @@ class EmbeddedConsumer:
             self._drop(place)
 
     def gain(self, cursors: Mapping[TopicPartition, Cursor]) -> None:
-        """Hold more partitions; their records come once the listener has been told."""
+        """Hold these too, which settles what is held; their records come once the listener has been told."""
+        self._settled = True
         for place, cursor in cursors.items():
             self._hold(place, cursor)
-        self._handover.post(lambda: self._welcome(frozenset(cursors)))
+        if cursors:
+            self._handover.post(lambda: self._welcome(frozenset(cursors)))
 
     async def _welcome(self, places: frozenset[TopicPartition]) -> None:
         held = places & self._cursors.keys()

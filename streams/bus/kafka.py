@@ -1,6 +1,7 @@
 """The log on Kafka: kafka-python for small records, librdkafka for topic `media`, behind one port.
 
-`docs/design/log.md` says why there are two clients, and which outage each setting survives.
+`docs/design/log.md` says why there are two clients, and which outage each setting survives. Both are loaded by the
+thread that connects: a process that starts has better to do meanwhile.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from domain import topics as topic_list
 from domain.bus import Consumer, Position, RebalanceListener, Record, TopicPartition, partition_for
@@ -18,8 +19,10 @@ from domain.topics import MAX_RECORD_BYTES, Topic
 from streams.bus.inflight import RECORD_BYTES, InFlight
 from streams.bus.kafka_consumer import KafkaConsumer
 from streams.bus.kafka_driver import KafkaSettings, Message, Outcome, ProducerDriver
-from streams.bus.kafka_python import Administration, SmallConsumer, SmallProducer
-from streams.bus.kafka_rd import MediaConsumer, MediaProducer
+
+if TYPE_CHECKING:
+    from streams.bus.kafka_python import Administration, SmallConsumer
+    from streams.bus.kafka_rd import MediaConsumer
 
 IN_FLIGHT_BYTES = 32_000_000
 """Records handed to the clients and not acknowledged; beyond it `publish` waits."""
@@ -110,6 +113,7 @@ class KafkaBus:
         Raises:
             InvalidInput: No such topic or partition, a record that is too large, or no key on a compacted topic.
         """
+        self._require_open()
         place = self._place(topic, key, partition)
         if key is None and value is None:
             raise InvalidInput("value: a record has a key or a value", "value")
@@ -196,7 +200,9 @@ class KafkaBus:
 
     async def _driver(self, topics: Sequence[str], group: str | None) -> SmallConsumer | MediaConsumer:
         self._require_open()
-        make = MediaConsumer if self._large.intersection(topics) else SmallConsumer
+        from streams.bus import kafka_python, kafka_rd  # noqa: PLC0415 - as in `_connect`
+
+        make = kafka_rd.MediaConsumer if self._large.intersection(topics) else kafka_python.SmallConsumer
         return await self._in_thread(lambda: make(self._settings, group))
 
     def _require_open(self) -> None:
@@ -212,7 +218,14 @@ class KafkaBus:
             self._loop.call_soon_threadsafe(self._in_flight.settle, done, size_bytes, outcome)
 
     def _connect(self) -> None:
-        self._administration = Administration(self._settings)
-        self._partitions = self._administration.ensure(self._topics, self._wanted_partitions)
-        self._small = SmallProducer(self._settings)
-        self._media = MediaProducer(self._settings)
+        from streams.bus import kafka_python, kafka_rd  # noqa: PLC0415 - loaded here, in this thread
+
+        administration = kafka_python.Administration(self._settings)
+        try:
+            self._partitions = administration.ensure(self._topics, self._wanted_partitions)
+        except BaseException:
+            administration.close()
+            raise
+        self._administration = administration
+        self._small = kafka_python.SmallProducer(self._settings)
+        self._media = kafka_rd.MediaProducer(self._settings)

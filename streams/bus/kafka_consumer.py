@@ -53,6 +53,7 @@ class KafkaConsumer:
         self._generation = 0  # written by the driver's threads, compared on the loop
         self._held: frozenset[TopicPartition] = frozenset()
         self._ready: frozenset[TopicPartition] = frozenset()
+        self._settled = False
         self._seeking: dict[TopicPartition, int] = {}
         self._failure: BusUnavailable | None = None
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()  # one an awaited `seek`
@@ -129,6 +130,10 @@ class KafkaConsumer:
         """Return the partitions held now."""
         return self._held
 
+    def settled(self) -> bool:
+        """Whether the group has said what is held; see the port."""
+        return self._settled
+
     async def close(self) -> None:
         """Leave the group at once."""
         if self._closed:
@@ -157,6 +162,7 @@ class KafkaConsumer:
 
     def _gain(self, places: frozenset[TopicPartition]) -> None:
         self._held |= places
+        self._settled = True
         if places:
             self._handover.post(lambda: self._welcome(places))
 
@@ -172,6 +178,7 @@ class KafkaConsumer:
         self._bell.ring()
 
     def _lose(self, places: frozenset[TopicPartition], passed_on: Callable[[], None]) -> None:
+        self._settled = False
         self._ready -= places
         self._discard(places)
         task = self._loop.create_task(self._say_lost(places, passed_on))

@@ -4,13 +4,17 @@ Ingest workers are members of consumer group `ingest` on topic `registry`: a wor
 it holds. What the registrations are is read from the whole topic beside it, from its beginning, since a committed
 offset says nothing of cameras registered before. The group's own reading serves one thing: a registration read past
 the committed offset is new, and is told as a `recorder_registered` event.
+
+A camera is never left alone while partitions move. Whoever held it pulls on while they are being shared out anew, and
+for `LINGER_S` after they went to another worker: two feeds of one camera do no harm, a pause does. A worker that
+starts again pulls at once what it pulled before, and then hears what the group says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from random import random
 from typing import Final
@@ -36,6 +40,8 @@ GROUP: Final = "ingest"
 TAKE_WITHIN_S: Final = 0.5
 """How soon a change of registrations or partitions is acted on at the latest."""
 DAYS_EVERY_S: Final = 30.0
+LINGER_S: Final = 10.0
+"""How long a camera that has moved to another worker is pulled on: that one must connect, and see a keyframe."""
 _log = logging.getLogger(__name__)
 
 Pull = Callable[[str, Sink, RtspOptions, Clock], Awaitable[None]]
@@ -59,6 +65,7 @@ class _Pulled(msgspec.Struct):
     registration: Registration
     task: asyncio.Task[None]
     feed: Feed | None = None
+    moved_at_s: float | None = None
 
 
 class Cameras:
@@ -84,6 +91,7 @@ class Cameras:
         self._new_backoff = new_backoff
         self._pulled: dict[str, _Pulled] = {}
         self._held: frozenset[int] = frozenset()
+        self._has_held = False
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._days_checked_s = clock.monotonic()
@@ -99,7 +107,13 @@ class Cameras:
         Raises:
             BusUnavailable: The log is away.
         """
-        self._consumer = await self._bus.subscribe(GROUP, [REGISTRY.name], on_lost=self._on_lost)
+        if self._consumer is None:
+            self._consumer = await self._bus.subscribe(GROUP, [REGISTRY.name])
+
+    def resume(self, registrations: Iterable[Registration]) -> None:
+        """Pull these at once; what the group says after `start` decides whether it goes on."""
+        for registration in registrations:
+            self._begin(registration)
 
     def start(self) -> None:
         """Begin to pull; after `join`."""
@@ -137,9 +151,12 @@ class Cameras:
         records = await consumer.take(within_s=TAKE_WITHIN_S)
         if records:
             await self._tell_all(consumer, records)
-        self._held = frozenset(place.partition for place in consumer.assigned() if place.topic == REGISTRY.name)
-        await self._reconcile()
-        self._end_days()
+        if consumer.settled():
+            self._held = frozenset(place.partition for place in consumer.assigned() if place.topic == REGISTRY.name)
+            self._has_held = True
+        if self._has_held:
+            await self._reconcile()
+            self._end_days()
 
     async def _tell_all(self, consumer: Consumer, records: list[Record]) -> None:
         """Tell of what is new, then commit; where telling fails, the same records are taken again."""
@@ -175,23 +192,37 @@ class Cameras:
     def _is_mine(self, recorder_id: str) -> bool:
         return partition_for(recorder_id, self._bus.partitions(REGISTRY.name)) in self._held
 
-    async def _on_lost(self, lost: frozenset[TopicPartition]) -> None:
-        """Stop before another worker starts; the recording goes on there, so nothing is said of a stop."""
-        self._held -= {place.partition for place in lost if place.topic == REGISTRY.name}
-        await self._stop_all([one for one in self._pulled if not self._is_mine(one)], is_told=False)
-
     async def _reconcile(self) -> None:
-        wanted = {one.recorder_id: one for one in self._registrations.cameras() if self._is_mine(one.recorder_id)}
-        stale = [one for one in self._pulled if one not in wanted]
+        known = {one.recorder_id: one for one in self._registrations.cameras()}
         changed = [
-            one for one, pulled in self._pulled.items() if one in wanted and _differs(pulled.registration, wanted[one])
+            one for one, pulled in self._pulled.items() if one in known and _differs(pulled.registration, known[one])
         ]
-        await self._stop_all(stale, is_told=True, for_maintenance=True)
+        await self._stop_all([one for one in self._pulled if one not in known], is_told=True, for_maintenance=True)
         await self._stop_all(changed, is_told=False)
-        for recorder_id, registration in wanted.items():
-            if recorder_id not in self._pulled:
-                task = asyncio.create_task(self._keep_pulling(registration), name=f"camera {recorder_id}")
-                self._pulled[recorder_id] = _Pulled(registration, task)
+        # The recording goes on elsewhere, so nothing is said of a stop.
+        await self._stop_all(self._moved(), is_told=False)
+        for recorder_id, registration in known.items():
+            if recorder_id not in self._pulled and self._is_mine(recorder_id):
+                self._begin(registration)
+
+    def _moved(self) -> list[str]:
+        """Return the cameras that another worker has had for long enough."""
+        now_s = self._clock.monotonic()
+        gone = []
+        for recorder_id, pulled in self._pulled.items():
+            if self._is_mine(recorder_id):
+                pulled.moved_at_s = None
+                continue
+            if pulled.moved_at_s is None:
+                pulled.moved_at_s = now_s
+            if now_s - pulled.moved_at_s >= LINGER_S:
+                gone.append(recorder_id)
+        return gone
+
+    def _begin(self, registration: Registration) -> None:
+        name = registration.recorder_id
+        task = asyncio.create_task(self._keep_pulling(registration), name=f"camera {name}")
+        self._pulled[name] = _Pulled(registration, task)
 
     async def _stop_all(self, recorder_ids: list[str], *, is_told: bool, for_maintenance: bool = False) -> None:
         stopping = [self._pulled.pop(one) for one in recorder_ids if one in self._pulled]

@@ -54,6 +54,13 @@ class IngestPort(Protocol):
         """Return how it stands, None where unknown. Events that `record` has taken count at once."""
         ...
 
+    async def caught_up(self) -> None:
+        """Wait until the log's past is known, a few seconds after a start at most; after that, not at all.
+
+        To be asked before nothing is made of not knowing a session.
+        """
+        ...
+
     def open_feed(self, recorder_id: str, session_id: str) -> FeedHandle:
         """Begin a feed.
 

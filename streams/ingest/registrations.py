@@ -19,14 +19,30 @@ class Registrations:
 
     def __init__(self) -> None:
         self._newest: dict[str, Registration] = {}
+        self._recalled: dict[str, Registration] = {}
+        self.version = 0
+        """Counts changes."""
+
+    def recall(self, known: Iterable[Registration]) -> None:
+        """Go by what an earlier life knew, until the log has been read: each record read takes the place of its own."""
+        self._recalled = {one.recorder_id: one for one in known}
+
+    def caught_up(self) -> None:
+        """The log has been read: what it did not tell of is no more."""
+        self._recalled = {}
+        self.version += 1
 
     def get(self, recorder_id: str) -> Registration | None:
         """Return the newest registration, None where unknown."""
-        return self._newest.get(recorder_id)
+        return self._newest.get(recorder_id) or self._recalled.get(recorder_id)
+
+    def all(self) -> list[Registration]:
+        """Give the newest registration of each recorder."""
+        return [*self._recalled.values(), *self._newest.values()]
 
     def all_cameras(self) -> Iterable[Registration]:
         """Give the registrations of recorders that are pulled, whatever their state."""
-        return [one for one in self._newest.values() if one.url is not None]
+        return [one for one in self.all() if one.url is not None]
 
     def cameras(self) -> Iterable[Registration]:
         """Give the registrations that are to be pulled now."""
@@ -41,6 +57,8 @@ class Registrations:
         except InvalidEvent as error:
             _log.warning("registry: %s: %s", record.key, error)
             return
+        self._recalled.pop(record.key, None)
+        self.version += 1
         if registration is None:
             self._newest.pop(record.key, None)
         else:

@@ -32,9 +32,10 @@ from streams.ingest.registrations import Registrations
 from streams.ingest.rtsp.client import run as run_rtsp
 from streams.ingest.sessions import SessionBook
 from streams.ingest.spool import Spool
+from streams.ingest.standing import StandingFile
 
 CATCH_UP_S: Final = 3.0
-"""How long a start waits for the log's past; devices and cameras are served then, with what is known."""
+"""How long a first start, or a device that nothing is known of, waits for the log's past to be read."""
 SAVE_EVERY_S: Final = 15.0
 """How often the session book is saved at the least; after a session event of our own, with the next tick."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -74,6 +75,12 @@ class IngestService:
         ports = CameraPorts(self._open_camera_feed, self._record, self._reject)
         self.cameras = Cameras(bus, self._registrations, self._days, ports, clock, pull=pull, new_backoff=new_backoff)
         self._ticker: asyncio.Task[None] | None = None
+        self._learning: asyncio.Task[None] | None = None
+        self._caught_up = asyncio.Event()
+        self._standing = StandingFile(self._directory / "standing.json")
+        self._opened_s = 0.0
+        self._remembers = False
+        self._offsets: dict[int, int] = {}
         self._book_is_new = False
 
     @property
@@ -81,8 +88,38 @@ class IngestService:
         """The outbox."""
         return self._spool
 
+    @property
+    def remembers(self) -> bool:
+        """Whether an earlier life left behind whom to record: then `start` may wait until the log is there."""
+        return self._remembers
+
+    def not_ready(self) -> str:
+        """Return what is not served yet, empty when all is."""
+        return "" if self._follower is not None else "ingest has not reached the log; what comes in is spooled"
+
+    def open(self) -> None:
+        """Begin before the log is there: spool what was cut off, and pull the cameras that were pulled. Needs a loop.
+
+        Raises:
+            Refused: Another process uses this worker's spool.
+            Unavailable: The spool's directory cannot be used.
+        """
+        self._opened_s = self._clock.monotonic()
+        self._spool.start()
+        metrics.watch_spool(lambda: self._spool.waiting_bytes)
+        for other in self._directory.parent.iterdir():
+            if other.is_dir() and other != self._directory:
+                self._spool.adopt(other)
+        self._offsets = self._book.load(self._sessions_file)
+        standing = self._standing.load()
+        self._remembers = bool(standing.registrations)
+        self._registrations.recall(standing.registrations)
+        self._recover_journals()
+        self._ticker = asyncio.create_task(self._tick_for_ever(), name="ingest ticks")
+        self.cameras.resume(standing.cameras)
+
     async def start(self) -> None:
-        """Publish what the process before left behind, learn recorders and sessions, and pull this worker's cameras.
+        """Learn recorders and sessions from the log, and pull this worker's cameras. May be tried again.
 
         Raises:
             Refused: Another process uses this worker's spool.
@@ -91,35 +128,49 @@ class IngestService:
         try:
             await self._start()
         except BaseException:
-            await self.stop(0)
+            if not self._remembers:
+                await self.stop(0)
             raise
 
     async def _start(self) -> None:
-        self._spool.start()
-        metrics.watch_spool(lambda: self._spool.waiting_bytes)
-        for other in self._directory.parent.iterdir():
-            if other.is_dir() and other != self._directory:
-                self._spool.adopt(other)
-        offsets = self._book.load(self._sessions_file)
+        if self._ticker is None:
+            self.open()
         follower = Follower(
             self._bus,
             {REGISTRY.name: self._registrations.take, EVENTS.name: self._book.take},
-            {TopicPartition(EVENTS.name, partition): offset for partition, offset in offsets.items()},
+            {TopicPartition(EVENTS.name, partition): offset for partition, offset in self._offsets.items()},
         )
+        try:
+            await asyncio.gather(follower.start(), self.cameras.join())
+        except BaseException:
+            await follower.stop()
+            raise
         self._follower = follower
-        await asyncio.gather(follower.start(), self.cameras.join())
-        with suppress(TimeoutError):
-            await asyncio.wait_for(follower.caught_up(), CATCH_UP_S)
-        self._recover_journals()
-        self._ticker = asyncio.create_task(self._tick_for_ever(), name="ingest ticks")
+        self._learning = asyncio.create_task(self._learn(follower), name="ingest learns")
+        if not self._remembers:
+            self._opened_s = self._clock.monotonic()  # the log has only now become readable
+            await self.caught_up()
         self.cameras.start()
+
+    async def _learn(self, follower: Follower) -> None:
+        await follower.caught_up()
+        self._registrations.caught_up()
+        self._caught_up.set()
+
+    async def caught_up(self) -> None:
+        """Wait until the log's past is read, at most until `CATCH_UP_S` after the start."""
+        left_s = self._opened_s + CATCH_UP_S - self._clock.monotonic()
+        if left_s > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._caught_up.wait(), left_s)
 
     async def stop(self, drain_s: float = 5.0) -> None:
         """Stop the cameras, close every feed, give the log a while to take what waits."""
         await self.cameras.stop()
-        if self._ticker is not None:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
+        tasks = [task for task in (self._ticker, self._learning) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for feed in list(self._feeds.values()):
             feed.finish()
         await self._spool.stop(drain_s)
@@ -219,6 +270,9 @@ class IngestService:
             if self._book_is_new or self._clock.monotonic() - saved_s >= SAVE_EVERY_S:
                 saved_s = self._clock.monotonic()
                 self._save_sessions()
+            self._standing.save_if_changed(
+                self._registrations.version, self.cameras.pulled, self._registrations.all, self._clock.monotonic()
+            )
 
     def _save_sessions(self) -> None:
         self._book_is_new = False

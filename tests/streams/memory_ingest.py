@@ -81,6 +81,9 @@ class MemoryIngest:
     def session_state(self, session_id: str) -> SessionState | None:
         return self._sessions[session_id][1] if session_id in self._sessions else None
 
+    async def caught_up(self) -> None:
+        pass
+
     def open_feed(self, recorder_id: str, session_id: str) -> MemoryFeed:
         if sum(not feed.closed for feed in self.feeds) >= self.max_feeds:
             raise Unavailable("no room for another feed")

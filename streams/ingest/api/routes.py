@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -105,14 +106,14 @@ class _DeviceApi:
         event = await self._event(body, SessionOpened, recorder_id)
         session_id = event.session_id
         async with self._locks.of(recorder_id):
-            existed = self._may_open(recorder_id, session_id)
+            existed = await self._may_open(recorder_id, session_id)
             if not existed:
                 await self._ingest.record(event)
         place = f"/api/v1/recorders/{recorder_id}/sessions/{session_id}"
         return _json(200 if existed else 201, self._standing(recorder_id, session_id), {"Location": place})
 
     async def stop(self, request: Request) -> Response:
-        recorder_id, session_id = self._session(request)
+        recorder_id, session_id = await self._session(request)
         body = with_defaults(await self._body(request, recorder_id), last_captured_at=self._clock.now().rfc3339())
         event = await self._event(body, SessionStopped, recorder_id, session_id=session_id)
         async with self._locks.of(recorder_id):
@@ -121,7 +122,7 @@ class _DeviceApi:
         return _json(200, self._standing(recorder_id, session_id))
 
     async def resume(self, request: Request) -> Response:
-        recorder_id, session_id = self._session(request)
+        recorder_id, session_id = await self._session(request)
         body = with_defaults(await self._body(request, recorder_id))
         event = await self._event(body, SessionResumed, recorder_id, session_id=session_id)
         async with self._locks.of(recorder_id):
@@ -130,7 +131,7 @@ class _DeviceApi:
         return _json(200, self._standing(recorder_id, session_id))
 
     async def end(self, request: Request) -> Response:
-        recorder_id, session_id = self._session(request)
+        recorder_id, session_id = await self._session(request)
         body = with_defaults(await self._body(request, recorder_id), completed_at=self._clock.now().rfc3339())
         await self._event(body, SessionEnded, recorder_id, session_id=session_id)
         async with self._locks.of(recorder_id):
@@ -141,7 +142,7 @@ class _DeviceApi:
         return _json(200, self._standing(recorder_id, session_id))
 
     async def explain(self, request: Request) -> Response:
-        recorder_id, session_id = self._session(request)
+        recorder_id, session_id = await self._session(request)
         body = await self._body(request, recorder_id)
         event = await self._event(body, Explanation, recorder_id, session_id=session_id)
         return await self._taken(event)
@@ -151,7 +152,7 @@ class _DeviceApi:
         body = with_defaults(await self._body(request, recorder_id))
         event = await self._event(body, Returned, recorder_id)
         if event.session_id is not None:
-            self._own(recorder_id, event.session_id)
+            await self._own(recorder_id, event.session_id)
         return await self._taken(event)
 
     async def index(self, request: Request) -> Response:
@@ -189,19 +190,25 @@ class _DeviceApi:
         await self._ingest.record(event)
         return _json(202, {"at": event.at.rfc3339()})
 
-    def _session(self, request: Request) -> tuple[str, str]:
+    async def _session(self, request: Request) -> tuple[str, str]:
         recorder_id = authenticate(request, self._ingest).recorder_id
         session_id = request.path_params["session_id"]
-        self._own(recorder_id, session_id)
+        await self._own(recorder_id, session_id)
         return recorder_id, session_id
 
-    def _own(self, recorder_id: str, session_id: str) -> None:
-        try:
-            owner = self._ingest.session_recorder(check_session_id(session_id))
-        except InvalidInput:
-            owner = None
+    async def _own(self, recorder_id: str, session_id: str) -> None:
+        owner = None
+        with suppress(InvalidInput):
+            owner = await self._owner(check_session_id(session_id))
         if owner != recorder_id:
             raise Problem(404, "this recorder has no such session", field="session_id")
+
+    async def _owner(self, session_id: str) -> str | None:
+        owner = self._ingest.session_recorder(session_id)
+        if owner is None:
+            await self._ingest.caught_up()
+            owner = self._ingest.session_recorder(session_id)
+        return owner
 
     def _not_ended(self, session_id: str) -> str | None:
         state = self._ingest.session_state(session_id)
@@ -209,13 +216,13 @@ class _DeviceApi:
             raise Problem(409, f"session {session_id} has ended", field="session_id")
         return state
 
-    def _may_open(self, recorder_id: str, session_id: str) -> bool:
+    async def _may_open(self, recorder_id: str, session_id: str) -> bool:
         """Tell whether it is open already.
 
         Raises:
             Problem: 409, another one is open, this one has ended, or another recorder has the id.
         """
-        owner = self._ingest.session_recorder(session_id)
+        owner = await self._owner(session_id)
         if owner not in {None, recorder_id}:
             raise Problem(409, "another recorder has a session of this id", field="session_id")
         if owner is not None:

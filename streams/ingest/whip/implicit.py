@@ -41,6 +41,9 @@ class ImplicitSessions:
         self.keep(recorder_id)
         session_id = self._ingest.open_session(recorder_id)
         if session_id is None:
+            await self._ingest.caught_up()
+            session_id = self._ingest.open_session(recorder_id)
+        if session_id is None:
             at = self._clock.now()
             session_id = implicit_id(recorder_id, at)
             await self._ingest.record(SessionOpened(at=at, recorder_id=recorder_id, session_id=session_id))
