@@ -29,6 +29,8 @@ from domain.findings import Figure, Finding, FindingKind, Message, Severity, Sta
 from domain.ids import finding_id
 from domain.settings import Settings
 from policies.clauses import DEFAULT, clauses
+from policies.loader import load, names
+from policies.model import Policy
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,26 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
         stall_after_ms: Silence after the end of the last fragment that is a stall.
         stall_after_open_ms: Silence after opening, resuming or registering that is a stall.
         gap_min_ms: Missing media up to this is no gap.
+        battery_low_percent: A battery at most so full is low.
+        battery_well_percent: From so full on it is well.
+        storage_low_percent: A card with at most so much free is nearly full.
+        storage_well_percent: With so much free it is well.
+        forecast_low_ms: Battery or space that will be used up so soon is low.
+        forecast_well_ms: Lasting so long, it is well.
+        silent_after_ms: Nothing heard for so long is silence.
+        clock_drift_ms: A clock further off than this has drifted.
+        clock_well_ms: One that is at most so far off is right.
+        covered_contrast: Standard deviation of Y below which next to nothing is seen.
+        frozen_change: Mean absolute difference of pictures, as a part of 255, up to which they are the same.
+        frozen_after_ms: How long they must be.
+        moved_shift: 1 − correlation with the reference above which a camera looks elsewhere.
+        blurred_fraction: Part of the recorder's own median sharpness below which a picture is blurred.
+        sound_missing_dbfs: Sound up to this level is none.
+        sound_missing_after_ms: How long it must be missing.
+        restart_min_ms: A restart that brings less media than this before the next stop is none.
+        speech_wait_ms: How long what the analysis heard may come behind the media that it heard it in.
+        stop_and_go_stops: So many officer's stops in one session are stop-and-go.
+        store_after_ms: A fragment that is not in the store so long after it arrived is stuck.
         policy: Policy of recorders that name none.
     """
 
@@ -46,6 +68,26 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     stall_after_ms: int = 5_000
     stall_after_open_ms: int = 10_000
     gap_min_ms: int = 1_000
+    battery_low_percent: float = 20.0
+    battery_well_percent: float = 25.0
+    storage_low_percent: float = 10.0
+    storage_well_percent: float = 15.0
+    forecast_low_ms: int = 1_800_000
+    forecast_well_ms: int = 2_700_000
+    silent_after_ms: int = 60_000
+    clock_drift_ms: int = 5_000
+    clock_well_ms: int = 3_000
+    covered_contrast: float = 4.0
+    frozen_change: float = 0.0001
+    frozen_after_ms: int = 30_000
+    moved_shift: float = 0.5
+    blurred_fraction: float = 0.15
+    sound_missing_dbfs: float = -70.0
+    sound_missing_after_ms: int = 60_000
+    restart_min_ms: int = 5_000
+    speech_wait_ms: int = 2_000
+    stop_and_go_stops: int = 3
+    store_after_ms: int = 300_000
     policy: str = DEFAULT
 
     @classmethod
@@ -56,6 +98,26 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
             stall_after_ms=ms(settings.stall_after_s),
             stall_after_open_ms=ms(settings.stall_after_open_s),
             gap_min_ms=ms(settings.gap_min_s),
+            battery_low_percent=settings.battery_low_percent,
+            battery_well_percent=settings.battery_well_percent,
+            storage_low_percent=settings.storage_low_percent,
+            storage_well_percent=settings.storage_well_percent,
+            forecast_low_ms=ms(settings.forecast_low_s),
+            forecast_well_ms=ms(settings.forecast_well_s),
+            silent_after_ms=ms(settings.silent_after_s),
+            clock_drift_ms=ms(settings.clock_drift_s),
+            clock_well_ms=ms(settings.clock_well_s),
+            covered_contrast=settings.covered_contrast,
+            frozen_change=settings.frozen_change,
+            frozen_after_ms=ms(settings.frozen_after_s),
+            moved_shift=settings.moved_shift,
+            blurred_fraction=settings.blurred_fraction,
+            sound_missing_dbfs=settings.sound_missing_dbfs,
+            sound_missing_after_ms=ms(settings.sound_missing_after_s),
+            restart_min_ms=ms(settings.restart_min_s),
+            speech_wait_ms=ms(settings.speech_wait_s),
+            stop_and_go_stops=settings.stop_and_go_stops,
+            store_after_ms=ms(settings.store_after_s),
             policy=settings.policy,
         )
 
@@ -129,6 +191,7 @@ def finding(
     subject: str = "",
     ended_at: int | None = None,
     cause: str | None = None,
+    key: str | None = None,
 ) -> Finding:
     """Build a finding in the form that all detectors share.
 
@@ -143,9 +206,11 @@ def finding(
         subject: What tells it from others of the same kind and moment.
         ended_at: When the condition ended; never said before it began.
         cause: Why.
+        key: Key of the text to tell, where it is not the kind's.
     """
     session = context.knowledge.sessions.get(session_id) if session_id else None
-    unbroken = session is not None and session.unbroken
+    act = session.act if session else None
+    unbroken = is_unbroken(context, session_id)
     registration = context.knowledge.registration
     policy = registration.policy if registration else context.thresholds.policy
     recorder_kind = registration.kind if registration else "body_worn"
@@ -162,9 +227,22 @@ def finding(
         detected_at=Instant(context.now),
         cause=cause,
         evidence=evidence,
-        clauses=clauses(policy, kind, recorder=recorder_kind, unbroken=unbroken),
-        message=Message(key=kind, params={**evidence, **({"cause": cause} if cause else {})}),
+        clauses=clauses(policy, kind, recorder=recorder_kind, unbroken=unbroken, act=act),
+        message=Message(key=key or kind, params={**evidence, **({"cause": cause} if cause else {})}),
     )
+
+
+def policy_of(context: Context) -> Policy:
+    """Return the recorder's policy; a name that is no policy is judged like the default, and cites nothing."""
+    registration = context.knowledge.registration
+    name = registration.policy if registration else context.thresholds.policy
+    return load(name if name in names() else DEFAULT)
+
+
+def is_unbroken(context: Context, session_id: str | None) -> bool:
+    """Tell whether a session may not be interrupted: it was opened so, or the policy says it of its act."""
+    session = context.knowledge.sessions.get(session_id) if session_id else None
+    return session is not None and (session.unbroken or policy_of(context).unbroken(session.act))
 
 
 def text(moment: int) -> str:

@@ -24,7 +24,7 @@ FULL_BYTES = 64_000_000
 WEAK_DBM = -105.0
 """LTE edge of cell: RSRP below this loses bearers (3GPP TS 36.133 reports down to −140, service ends near −110)."""
 
-_REASONS = {
+REASONS = {
     "officer": "officer",
     "device": "device_stop",
     "battery": "battery",
@@ -33,6 +33,7 @@ _REASONS = {
     "server": "server",
     "maintenance": "maintenance",
 }
+"""Reason of a stop → cause of what it left; `unknown` is none."""
 _ON_THE_WAY = frozenset({"connection_lost", "server"})
 
 
@@ -132,10 +133,10 @@ def _stopped(scene: Scene) -> str | None:
     """A stop that was announced says itself why."""
     for stop in reversed(scene.stops):
         if scene.began - 1_000 <= max(stop.last_captured, scene.began) < scene.ended and stop.at >= scene.began - 1_000:
-            return _REASONS.get(stop.reason)
+            return REASONS.get(stop.reason)
         # What was captured before a stop and never came was lost on the way, if that is why it stopped.
         if stop.reason in _ON_THE_WAY and scene.began <= stop.at and stop.last_captured <= scene.ended + 1_000:
-            return _REASONS[stop.reason]
+            return REASONS[stop.reason]
     return None
 
 

@@ -45,6 +45,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         stall_after_open_s: Silence after opening, resuming or registering that is a stall.
         lateness_s: How far out of order events may stand.
         gap_min_s: Missing media shorter than this is no gap.
+        battery_low_percent: A battery at most so full is low.
+        battery_well_percent: From so full on it is well again.
+        storage_low_percent: A device's card with at most so much free is nearly full.
+        storage_well_percent: With so much free it is well again.
+        forecast_low_s: Battery or space that will be used up within so many seconds is low.
+        forecast_well_s: Lasting so many seconds, it is well again.
+        silent_after_s: Neither media nor telemetry for so long is silence.
+        clock_drift_s: A device clock further off than this has drifted.
+        clock_well_s: One that is at most so far off is right again.
+        covered_contrast: Standard deviation of Y below which a lens counts as covered.
+        frozen_change: Mean absolute difference of pictures, as a part of 255, up to which they are the same.
+        frozen_after_s: How long they must be the same.
+        moved_shift: 1 − correlation with the reference picture above which a fixed camera was moved.
+        blurred_fraction: Part of the recorder's own median sharpness below which a picture is blurred.
+        sound_missing_dbfs: Sound up to this level is none.
+        sound_missing_after_s: How long it must be missing.
+        analyse_processes: Processes that decode keyframes and sound, beside everything else.
+        analyse_every_s: Least time between two keyframes looked at of one recorder.
+        restart_min_s: A restart that brings less media than this before the next stop is none.
+        speech_wait_s: How long the analysis may come behind the media it heard speech in.
+        stop_and_go_stops: So many officer's stops in one session are stop-and-go.
+        store_after_s: A fragment that is not in the store so long after it arrived is stuck.
     """
 
     bus: str = "embedded:data/log"
@@ -72,6 +94,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stall_after_open_s: Positive = 10.0
     lateness_s: Positive = 10.0
     gap_min_s: Positive = 1.0
+    battery_low_percent: Annotated[float, Meta(ge=0, le=100)] = 20.0
+    battery_well_percent: Annotated[float, Meta(ge=0, le=100)] = 25.0
+    storage_low_percent: Annotated[float, Meta(ge=0, le=100)] = 10.0
+    storage_well_percent: Annotated[float, Meta(ge=0, le=100)] = 15.0
+    forecast_low_s: Positive = 1_800.0
+    forecast_well_s: Positive = 2_700.0
+    silent_after_s: Positive = 60.0
+    clock_drift_s: Positive = 5.0
+    clock_well_s: Positive = 3.0
+    covered_contrast: Positive = 4.0
+    frozen_change: Annotated[float, Meta(ge=0, le=1)] = 0.0001
+    frozen_after_s: Positive = 30.0
+    moved_shift: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    blurred_fraction: Annotated[float, Meta(gt=0, lt=1)] = 0.15
+    sound_missing_dbfs: Annotated[float, Meta(ge=-120, le=0)] = -70.0
+    sound_missing_after_s: Positive = 60.0
+    analyse_processes: Annotated[int, Meta(ge=1, le=64)] = 1
+    analyse_every_s: Annotated[float, Meta(ge=0.5)] = 4.0
+    restart_min_s: Positive = 5.0
+    speech_wait_s: Annotated[float, Meta(ge=0)] = 2.0
+    stop_and_go_stops: Annotated[int, Meta(ge=2)] = 3
+    store_after_s: Positive = 300.0
 
 
 def parse(table: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

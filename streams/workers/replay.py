@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TextIO
 
+import msgspec
+
 from detectors.contract import Thresholds
 from detectors.registry import rules
 from domain import wire
@@ -57,14 +59,7 @@ def opened(path: str) -> Iterator[Iterable[str]]:
 
 
 def _with_policy(thresholds: Thresholds | None, policy: str) -> Thresholds:
-    base = thresholds or Thresholds()
-    return Thresholds(
-        lateness_ms=base.lateness_ms,
-        stall_after_ms=base.stall_after_ms,
-        stall_after_open_ms=base.stall_after_open_ms,
-        gap_min_ms=base.gap_min_ms,
-        policy=policy,
-    )
+    return msgspec.structs.replace(thresholds or Thresholds(), policy=policy)
 
 
 def _batches(lines: Iterable[str]) -> Iterator[list[Input]]:
