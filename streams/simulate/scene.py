@@ -10,6 +10,7 @@ import av
 import cv2
 import msgspec
 import numpy as np
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from domain.clock import Instant
@@ -119,15 +120,18 @@ class VideoEncoder:
             "preset": "ultrafast",
             "tune": "zerolatency",
             "profile": "baseline",
+            "forced-idr": "1",
             "x264-params": f"keyint={max(1, round(device.fps * device.gop_s))}:scenecut=0:repeat-headers=1",
         }
         self._codec = codec
 
-    def encode(self, picture: Picture, pts_s: float) -> list[EncodedUnit]:
-        """Encode one BGR picture; blocking, a few milliseconds."""
+    def encode(self, picture: Picture, pts_s: float, *, keyframe: bool = False) -> list[EncodedUnit]:
+        """Encode one BGR picture, as a keyframe where wanted; blocking, a few milliseconds."""
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv420p")
         frame.pts = round(pts_s * 90_000)
         frame.time_base = Fraction(1, 90_000)
+        if keyframe:
+            frame.pict_type = PictureType.I
         return [
             EncodedUnit(video=True, data=bytes(packet), pts_s=(packet.pts or 0) / 90_000, keyframe=packet.is_keyframe)
             for packet in self._codec.encode(frame)

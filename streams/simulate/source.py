@@ -26,6 +26,7 @@ class Source:
         self._opus = opus
         self._listeners: list[Listener] = []
         self._stop = threading.Event()
+        self._wants_keyframe = threading.Event()
         self._thread: threading.Thread | None = None
 
     def elapsed_s(self) -> float:
@@ -50,6 +51,10 @@ class Source:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def want_keyframe(self) -> None:
+        """Make the next picture a keyframe, as an encoder does for a viewer that has just come."""
+        self._wants_keyframe.set()
+
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         device = self.device
         scene, video, sound = Scene(device), VideoEncoder(device), SoundEncoder(opus=self._opus)
@@ -62,7 +67,9 @@ class Source:
             if device.has("power_off", self.elapsed_s()):
                 units = []
             elif picture_due <= sound_due:
-                units = video.encode(scene.draw(due_s, self._clock.now()), due_s)
+                wanted = self._wants_keyframe.is_set()
+                self._wants_keyframe.clear()
+                units = video.encode(scene.draw(due_s, self._clock.now()), due_s, keyframe=wanted)
             else:
                 level = 0.0 if device.has("mute", due_s) or not device.audio else 0.1
                 units = sound.encode(tone(due_s, AUDIO_FRAME_S, sound.rate, level), due_s) if device.audio else []

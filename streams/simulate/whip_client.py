@@ -27,6 +27,10 @@ QUEUE_UNITS = 100
 
 CONNECT_TIMEOUT_S = 10.0
 
+ASK_EVERY_S = 0.5
+"""How often it asks whether its session is still there: without, a server that died is noticed after half a minute."""
+_NOTHING_NEW = b"a=end-of-candidates\r\n"
+
 
 class _Track(MediaStreamTrack):
     """One outgoing track of encoded packets."""
@@ -69,6 +73,7 @@ class WhipClient:
         self._video, self._sound = _Track("video", 90_000), _Track("audio", 48_000)
         self._stop_listening: Callable[[], None] | None = None
         self._location = ""
+        self._asking: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
         self.sending = True
 
@@ -92,16 +97,34 @@ class WhipClient:
             msg = f"{self._endpoint}: no connection within {CONNECT_TIMEOUT_S:g} s"
             raise Unavailable(msg) from error
         self._stop_listening = self._source.listen(self._unit)
+        self._source.want_keyframe()
+        self._asking = asyncio.create_task(self._ask_for_ever(), name="whip asks")
 
     async def end(self, *, politely: bool = True) -> None:
         """Stop; politely is with DELETE, otherwise as a device that fell off the network."""
         if self._stop_listening is not None:
             self._stop_listening()
             self._stop_listening = None
+        if self._asking is not None:
+            self._asking.cancel()
         if politely and self._location:
             await self._http.delete(self._location, headers=self._headers)
         self.lost.set()
         await self._peer.close()
+
+    async def _ask_for_ever(self) -> None:
+        headers = {**self._headers, "Content-Type": "application/trickle-ice-sdpfrag"}
+        while not self.lost.is_set():
+            await asyncio.sleep(ASK_EVERY_S)
+            if not self.sending:
+                continue
+            try:
+                response = await self._http.patch(self._location, content=_NOTHING_NEW, headers=headers)
+            except httpx.HTTPError:
+                self.lost.set()
+            else:
+                if response.status_code == 404:
+                    self.lost.set()
 
     def _state_changed(self, connected: asyncio.Event) -> None:
         if self._peer.connectionState == "connected":
