@@ -71,7 +71,7 @@ layers: $(DEV) $(SELF) ## imports only go down
 check: lint types layers ## lint, types and layers
 
 bench: $(DEV) $(SELF) services ## the benchmarks, each beside a peer
-	for benchmark in benchmarks/bench_*.py; do $(BIN)/python "$$benchmark"; done
+	for benchmark in benchmarks/bench_*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)" $(ARGS); done
 
 schema: $(DEV) $(SELF) ## write docs/reference anew from the code
 	$(BIN)/python -m domain.schema docs/reference

@@ -117,7 +117,16 @@ def _summary(runs: list[dict[str, Any]], counts: list[int]) -> list[dict[str, An
 
 
 def _table(summary: list[dict[str, Any]]) -> str:
-    head = ["streams", "", "CPU-s a stream-s (best)", "PSS, all", "PSS a stream", "Mb/s a stream", "CPU ratio", "PSS ratio"]
+    head = [
+        "streams",
+        "",
+        "CPU-s a stream-s (best)",
+        "PSS, all",
+        "PSS a stream",
+        "Mb/s a stream",
+        "CPU ratio",
+        "PSS ratio",
+    ]
     rows: list[list[object]] = []
     for row in summary:
         for side in ("liuhen", "ffmpeg"):

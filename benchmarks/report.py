@@ -51,8 +51,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = []
     for row in cells:
-        first, *rest = (cell.ljust(w) if n == 0 else cell.rjust(w) for n, (cell, w) in enumerate(zip(row, widths)))
-        lines.append("  ".join([first, *rest]).rstrip())
+        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([row[0].ljust(widths[0]), *rest]).rstrip())
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
@@ -61,4 +61,5 @@ def publish(name: str, figures: dict[str, Any], text: str, target: Path | None) 
     path = target or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"benchmark": name, "machine": machine(), **figures}, indent=2) + "\n")
-    print(f"\n{name}\n\n{text}\n\n{' · '.join(f'{key} {value}' for key, value in machine().items())}\n{path}", flush=True)
+    host = " · ".join(f"{key} {value}" for key, value in machine().items())
+    print(f"\n{name}\n\n{text}\n\n{host}\n{path}", flush=True)

@@ -72,7 +72,9 @@ class Liuhen(Server):
         if recorders:
             (directory / "recorders.toml").write_text(recorders)
             config["recorders"] = f"{directory}/recorders.toml"
-        lines = [f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"' for key, value in config.items()]
+        lines = [
+            f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"' for key, value in config.items()
+        ]
         self._config = directory / "liuhen.toml"
         self._config.write_text("\n".join(lines) + "\n")
 

@@ -26,10 +26,10 @@ class Codec(StrEnum):
     @property
     def is_video(self) -> bool:
         """Whether tracks of this codec carry pictures."""
-        return self in {Codec.H264, Codec.H265}
+        return self is Codec.H264 or self is Codec.H265
 
 
-class TrackParams(msgspec.Struct, frozen=True):
+class TrackParams(msgspec.Struct, frozen=True, gc=False):
     """What a decoder must know before the first access unit.
 
     Attributes:
@@ -49,7 +49,7 @@ class TrackParams(msgspec.Struct, frozen=True):
     channels: int = 0
 
 
-class AccessUnit(msgspec.Struct):
+class AccessUnit(msgspec.Struct, gc=False):
     """One coded picture, or one sound frame, as the sender made it.
 
     Attributes:

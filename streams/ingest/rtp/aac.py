@@ -8,7 +8,7 @@ from typing import Final
 from domain.errors import InvalidMedia
 from domain.media import Codec, TrackParams
 from streams.ingest.rtp.bits import BitReader
-from streams.ingest.rtp.depayload import CodedUnit, DepayloadCounters
+from streams.ingest.rtp.depayload import CodedUnit, DepayloadCounters, Middle
 from streams.ingest.rtp.packet import Buffer
 
 _MAX_AU_BYTES: Final = 65_536
@@ -30,6 +30,7 @@ class AacDepayloader:
     """
 
     unit_complete = False
+    middle: Middle | None = None
 
     def __init__(self, clock_rate: int, channels: int, fmtp: Mapping[str, str]) -> None:
         config = _config(fmtp)
@@ -70,6 +71,11 @@ class AacDepayloader:
         self._lost += packets
         self._drop_fragments()
 
+    def open_unit(self, room_bytes: int) -> bytearray | None:
+        """Frames in several packets are rare: they have no short way."""
+        del room_bytes
+        return None
+
     def flush(self) -> Sequence[CodedUnit]:
         """A frame of which a part has not come cannot be given out."""
         self._drop_fragments()
@@ -84,6 +90,8 @@ class AacDepayloader:
         if header_bits == 0 or body > end:
             msg = f"AAC payload of {end - start} bytes with AU headers of {header_bits} bits"
             raise InvalidMedia(msg, "rtp.aac")
+        if header_bits == 16 and self._size_bits + self._index_bits == 16:  # one frame a packet, as nearly always
+            return [((data[start + 2] << 8) | data[start + 3]) >> self._index_bits], body
         bits = BitReader(bytes(data[start + 2 : body]))
         sizes = []
         left = header_bits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -14,7 +14,7 @@ MAX_UNIT_BYTES: Final = 8 * 1024 * 1024
 """Largest access unit kept; what goes beyond is dropped and the unit is damaged."""
 
 
-class CodedUnit(msgspec.Struct):
+class CodedUnit(msgspec.Struct, gc=False):
     """One access unit as taken out of RTP, before any clock has looked at it.
 
     Attributes:
@@ -61,11 +61,36 @@ class DepayloadCounters(msgspec.Struct):
         self.rejection = reason
 
 
+class Middle(NamedTuple):
+    """How a payload looks that only goes on with a fragmented NAL unit: nearly all payloads of a picture.
+
+    Attributes:
+        mask: Which bits of its first four octets say so.
+        value: What they are then.
+        skip_bytes: What stands before the piece of the NAL unit.
+    """
+
+    mask: int
+    value: int
+    skip_bytes: int
+
+
 class Depayloader(Protocol):
-    """Takes one track's payloads, in order."""
+    """Takes one track's payloads, in order.
+
+    Attributes:
+        params: Parameters in force; None where they are not known yet.
+        counters: What could not be passed on.
+        middle: How middles of fragmented units look; None where there are none.
+    """
 
     params: TrackParams | None
     counters: DepayloadCounters
+    middle: Middle | None
+
+    def open_unit(self, room_bytes: int) -> bytearray | None:
+        """Return what so many bytes of middles may be appended to; None where no fragmented NAL unit is open."""
+        ...
 
     @property
     def unit_complete(self) -> bool:

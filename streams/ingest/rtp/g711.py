@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain.media import Codec, TrackParams
-from streams.ingest.rtp.depayload import CodedUnit, DepayloadCounters
+from streams.ingest.rtp.depayload import CodedUnit, DepayloadCounters, Middle
 from streams.ingest.rtp.packet import Buffer
 
 
@@ -17,6 +17,7 @@ class WholePayloadDepayloader:
     """
 
     unit_complete = False
+    middle: Middle | None = None
 
     def __init__(self, params: TrackParams) -> None:
         self.params: TrackParams | None = params
@@ -38,6 +39,11 @@ class WholePayloadDepayloader:
         """Learn of missing packets right before the next push."""
         del timestamp
         self._lost += packets
+
+    def open_unit(self, room_bytes: int) -> bytearray | None:
+        """Nothing comes in pieces."""
+        del room_bytes
+        return None
 
     def flush(self) -> Sequence[CodedUnit]:
         """Nothing is ever held."""

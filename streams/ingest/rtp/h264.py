@@ -10,7 +10,7 @@ from typing import Final
 from domain.errors import InvalidMedia
 from domain.media import Codec, TrackParams
 from streams.ingest.rtp import sps as h264_sps
-from streams.ingest.rtp.depayload import MAX_UNIT_BYTES, CodedUnit
+from streams.ingest.rtp.depayload import MAX_UNIT_BYTES, CodedUnit, Middle
 from streams.ingest.rtp.packet import Buffer
 from streams.ingest.rtp.video import CLOSED, VideoAssembler
 
@@ -34,6 +34,8 @@ class H264Depayloader(VideoAssembler):
         clock_rate: RTP clock, ticks per second.
         fmtp: Format parameters; `sprop-parameter-sets` is used where it is there.
     """
+
+    middle: Middle | None = Middle(0x1FC00000, _FU_A << 24, 2)
 
     def __init__(self, clock_rate: int, fmtp: Mapping[str, str]) -> None:
         super().__init__(clock_rate)

@@ -8,7 +8,7 @@ from typing import Final
 from domain.errors import InvalidMedia
 from domain.media import Codec, TrackParams
 from streams.ingest.rtp import sps_h265
-from streams.ingest.rtp.depayload import MAX_UNIT_BYTES, CodedUnit
+from streams.ingest.rtp.depayload import MAX_UNIT_BYTES, CodedUnit, Middle
 from streams.ingest.rtp.h264 import split_sprop
 from streams.ingest.rtp.packet import Buffer
 from streams.ingest.rtp.video import CLOSED, VideoAssembler
@@ -34,6 +34,7 @@ class H265Depayloader(VideoAssembler):
         super().__init__(clock_rate)
         self._known: dict[int, dict[int, bytes]] = {sps_h265.VPS_TYPE: {}, sps_h265.SPS_TYPE: {}, sps_h265.PPS_TYPE: {}}
         self._don_bytes = 2 if fmtp.get("sprop-max-don-diff", "0").strip() not in {"", "0"} else 0
+        self.middle = Middle(0x7E00C000, _FU << 25, 3 + self._don_bytes)
         for name in ("sprop-vps", "sprop-sps", "sprop-pps"):
             self._learn_out_of_band(split_sprop(fmtp.get(name, "")))
 

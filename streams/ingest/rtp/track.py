@@ -25,6 +25,10 @@ from streams.ingest.rtp.rtcp import Bye, SenderReport, parse_compound
 from streams.ingest.rtp.timestamps import TimestampUnwrapper
 
 _HEADER: Final = struct.Struct("!BBHII")
+_INTERLEAVED: Final = struct.Struct("!HHHHIII")
+"""Interleaved header (RFC 2326, 10.12), RTP header, and the first four octets of the payload."""
+_INTERLEAVED_BYTES: Final = 4
+_SKIMMED_LEAST_BYTES: Final = FIXED_HEADER_BYTES + 4
 _PLAIN: Final = 0x80
 _LAST_UNIT_AFTER_S: Final = 0.25
 """A unit whose marker was seen is given out after this silence, though the next one has not begun."""
@@ -60,7 +64,7 @@ class TrackCounters(msgspec.Struct):
         self.rejection = reason
 
 
-class _Held(msgspec.Struct):
+class _Held(msgspec.Struct, gc=False):
     """A packet that may have to wait, its payload copied."""
 
     payload: bytes
@@ -194,6 +198,53 @@ class TrackReceiver:
         self._arrival_s = arrival_s
         self._arrival = arrival
         return given
+
+    def skim(self, data: memoryview, at: int, limit: int, head: int) -> int:
+        """Take the run of interleaved packets from `at` on that only go on with an open fragmented NAL unit.
+
+        Nearly all packets of a picture are such; each is checked as `push` would. They came together with the packet
+        that was pushed before.
+
+        Args:
+            data: What was received.
+            at: Where the first interleaved header stands.
+            limit: How far `data` is filled.
+            head: The first two octets of the track's interleaved headers: dollar sign and channel.
+
+        Returns:
+            Behind the last packet taken; `at` where none was.
+        """
+        order, middle = self._order, self._depayloader.middle
+        if middle is None or order.held or order.expected is None:
+            return at
+        unit = self._depayloader.open_unit(limit - at)
+        if unit is None:
+            return at
+        mask, value, skip = middle
+        skip += _INTERLEAVED_BYTES + FIXED_HEADER_BYTES
+        expected = order.expected
+        # One comparison each: dollar sign and channel; version, no extras, no marker, payload type; source; time.
+        plain, timestamp, ssrc = _PLAIN << 8 | self._payload_type, self._timestamp, self._ssrc
+        last = limit - _INTERLEAVED.size
+        while at <= last:
+            its_head, size, its_plain, sequence, its_timestamp, its_ssrc, lead = _INTERLEAVED.unpack_from(data, at)
+            end = at + _INTERLEAVED_BYTES + size
+            if (
+                its_plain != plain
+                or lead & mask != value
+                or its_head != head
+                or sequence != expected & 0xFFFF
+                or its_timestamp != timestamp
+                or its_ssrc != ssrc
+                or end > limit
+                or size < _SKIMMED_LEAST_BYTES
+            ):
+                break
+            unit += data[at + skip : end]
+            expected += 1
+            at = end
+        order.expected = expected
+        return at
 
     def poll(self, now_s: float) -> Sequence[AccessUnit]:
         """Give out what has waited long enough; call at `wake_at_s`, or a few times a second."""

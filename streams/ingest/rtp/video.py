@@ -13,7 +13,7 @@ from typing import Final
 
 from domain.errors import InvalidMedia
 from domain.media import TrackParams
-from streams.ingest.rtp.depayload import MAX_UNIT_BYTES, CodedUnit, DepayloadCounters
+from streams.ingest.rtp.depayload import MAX_UNIT_BYTES, CodedUnit, DepayloadCounters, Middle
 from streams.ingest.rtp.packet import Buffer
 
 LENGTH_BYTES: Final = 4
@@ -29,6 +29,8 @@ class VideoAssembler:
 
     Subclasses say what a NAL unit is by its type and first slice byte, and take payloads apart.
     """
+
+    middle: Middle | None = None
 
     def __init__(self, clock_rate: int) -> None:
         self.params: TrackParams | None = None
@@ -52,6 +54,12 @@ class VideoAssembler:
     def unit_complete(self) -> bool:
         """Whether the unit held back had its marker: nothing more of it should come."""
         return self._marked and self._has_picture and self._nal_start < 0
+
+    def open_unit(self, room_bytes: int) -> bytearray | None:
+        """Return the unit while a fragmented NAL unit of it is open; see `Depayloader.open_unit`."""
+        if self._nal_start < 0 or len(self._unit) + room_bytes > MAX_UNIT_BYTES:
+            return None
+        return self._unit
 
     def lose(self, packets: int, timestamp: int) -> None:
         """Learn of missing packets right before the next push, which has this timestamp."""

@@ -159,6 +159,7 @@ class _Pull:
         """Do what is due by time; a plain timer, a few times a second."""
         now_s = self._clock.monotonic()
         try:
+            protocol.pace(now_s)
             self._receiver.poll(now_s)
             self._send_feedback(protocol, now_s)
             self._check_silence(now_s)

@@ -19,6 +19,10 @@ from streams.ingest.rtsp.receiver import FeedReceiver
 
 BUFFER_BYTES: Final = 256 * 1024
 """More than the largest head, body and frame together; large reads keep the cost of a packet low."""
+GATHER_S: Final = 0.06
+"""How much media the kernel gathers before it wakes us. A wake-up costs more than what it then does."""
+_GATHER_LEAST_BYTES: Final = 2048
+_GATHER_MOST_BYTES: Final = BUFFER_BYTES // 4
 _DOLLAR: Final = 0x24
 _FRAME_HEAD_BYTES: Final = 4
 _ANSWERED: Final = frozenset({"OPTIONS", "ANNOUNCE", "GET_PARAMETER", "SET_PARAMETER", "TEARDOWN"})
@@ -49,6 +53,9 @@ class RtspProtocol(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._read = 0
         self._write = 0
+        self._received_bytes = 0  # since `pace`
+        self._paced_s = 0.0
+        self._gathered_bytes = 1
         self._rtp: dict[int, TrackReceiver] = {}
         self._rtcp: dict[int, TrackReceiver] = {}
         self._transport: asyncio.Transport | None = None
@@ -79,6 +86,26 @@ class RtspProtocol(asyncio.BufferedProtocol):
         self._cseq += 1
         self._send(request.encode(self._cseq))
 
+    def pace(self, now_s: float) -> None:
+        """Let the kernel gather so many bytes before it wakes us as came in `GATHER_S` lately; call every now and then.
+
+        Between two calls is the longest that a rest may lie there when a sender falls silent. While an answer is
+        awaited nothing is gathered.
+        """
+        rate = self._received_bytes / (now_s - self._paced_s) if self._paced_s else 0.0
+        self._received_bytes, self._paced_s = 0, now_s
+        wanted = min(int(rate * GATHER_S), _GATHER_MOST_BYTES)
+        self._gather(wanted if wanted >= _GATHER_LEAST_BYTES and self._awaited is None else 1)
+
+    def _gather(self, size_bytes: int) -> None:
+        """Set how many bytes make the socket readable (socket(7), SO_RCVLOWAT); not where TLS has its own buffers."""
+        if size_bytes == self._gathered_bytes or self._transport is None or self._transport.is_closing():
+            return
+        if self._transport.get_extra_info("ssl_object") is None:
+            connection = self._transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+            self._gathered_bytes = size_bytes
+
     async def converse(self, dialogue: Generator[Request, Response, T]) -> T:
         """Carry a dialogue out.
 
@@ -99,6 +126,7 @@ class RtspProtocol(asyncio.BufferedProtocol):
         if self.failed.done():
             self.failed.result()
         self._cseq += 1
+        self._gather(1)
         self._awaited = asyncio.get_running_loop().create_future()
         self._send(request.encode(self._cseq))
         try:
@@ -149,6 +177,7 @@ class RtspProtocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
         self._write += nbytes
+        self._received_bytes += nbytes
         try:
             self._consume(self._clock.monotonic(), self._clock.now())
         except LiuhenError as error:
@@ -178,9 +207,10 @@ class RtspProtocol(asyncio.BufferedProtocol):
                 units = track.push(view, now_s, now, start, end)
                 if units:
                     self._receiver.give(track, units, now_s)
+                read = track.skim(view, end, write, _DOLLAR << 8 | buffer[read + 1])
             else:
                 self._on_other_frame(buffer[read + 1], start, end, now_s)
-            read = end
+                read = end
         self._read = read
 
     def _on_other_frame(self, channel: int, start: int, end: int, now_s: float) -> None:
