@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from detectors.clock_drift import ClockDrift
 from detectors.contract import Detector, Thresholds
+from detectors.device_silent import DeviceSilent
+from detectors.picture_blurred import PictureBlurred
+from detectors.picture_covered import PictureCovered
+from detectors.picture_frozen import PictureFrozen
+from detectors.picture_moved import PictureMoved
+from detectors.power_low_battery import PowerLowBattery
 from detectors.recorder import Rules
 from detectors.recording_gap import RecordingGap
 from detectors.recording_stalled import RecordingStalled
+from detectors.sound_missing import SoundMissing
+from detectors.storage_low_space import StorageLowSpace
 
-ALL: tuple[Detector, ...] = (RecordingStalled(), RecordingGap())
+ALL: tuple[Detector, ...] = (
+    RecordingStalled(),
+    RecordingGap(),
+    PowerLowBattery(),
+    StorageLowSpace(),
+    DeviceSilent(),
+    ClockDrift(),
+    PictureCovered(),
+    PictureFrozen(),
+    PictureMoved(),
+    PictureBlurred(),
+    SoundMissing(),
+)
 
 
 def rules(thresholds: Thresholds | None = None) -> Rules:
