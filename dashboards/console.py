@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
+from starlette.routing import Router
 
 from dashboards.api import api_router
 from dashboards.health import health_router
@@ -63,7 +64,7 @@ class Console:
             page_router(self.fleet, self._clock, self.projector.ready.is_set),
         ]
 
-    def health(self) -> APIRouter:
+    def health(self) -> Router:
         """Return `/metrics`, `/healthz` and `/readyz` of a process that is a console alone."""
         return health_router(self._registry, self.not_ready)
 

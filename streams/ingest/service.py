@@ -248,10 +248,13 @@ class IngestService:
         self._feeds.pop(feed.feed_id, None)
 
     def _recover_journals(self) -> None:
+        cut_off: dict[str, Feed] = {}
         for found in recover(self._directory):
             if isinstance(found, Recovered):
                 _log.info("%s: %d units recovered", found.feed.feed_id, len(found.units))
-                self._feed(found.feed).recover(found)
+                feed = self._feed(found.feed)
+                feed.recover(found)
+                cut_off[feed.session_id] = max(cut_off.get(feed.session_id, feed), feed, key=_last_captured)
                 continue
             path, error = found
             _log.error("journal: %s", error)
@@ -260,6 +263,30 @@ class IngestService:
             with suppress(Unavailable):  # the file stays, and is told of at the next start
                 self._reject(recorder_id, path.read_bytes()[:1_000_000], "journal_corrupt", str(error))
                 path.rename(path.with_suffix(".damaged"))
+
+        for feed in cut_off.values():
+            self._tell_cut_off(feed)
+
+    def _tell_cut_off(self, feed: Feed) -> None:
+        """Write down that it was this process that stopped recording, so that nobody looks for it in the network."""
+        if feed.last_captured_at is None or self._book.state(feed.session_id) != "open":
+            return
+        now = self._clock.now()
+        recorder_id, session_id = feed.recorder_id, feed.session_id
+        try:
+            self._record(
+                SessionStopped(
+                    at=now,
+                    recorder_id=recorder_id,
+                    session_id=session_id,
+                    reason="server",
+                    last_captured_at=feed.last_captured_at,
+                )
+            )
+            # A moment later: at one moment, what begins stands before what ends.
+            self._record(SessionResumed(at=now.plus(1), recorder_id=recorder_id, session_id=session_id))
+        except Unavailable as error:
+            _log.error("%s: not told that it was cut off: %s", feed.feed_id, error)
 
     async def _tick_for_ever(self) -> None:
         saved_s = self._clock.monotonic()
@@ -286,6 +313,10 @@ class IngestService:
     @property
     def _sessions_file(self) -> Path:
         return self._directory / "sessions.json"
+
+
+def _last_captured(feed: Feed) -> int:
+    return int(feed.last_captured_at or 0)
 
 
 def _base36(number: int) -> str:

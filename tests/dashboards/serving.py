@@ -123,7 +123,8 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     store = ObjectStore(FileStore(folder / "store", immutable=False))
     console = Console(bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry(), store=store)
     app = FastAPI()
-    for router in (*console.routers(), console.health()):
+    app.routes.extend(console.health().routes)
+    for router in console.routers():
         app.include_router(router)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)

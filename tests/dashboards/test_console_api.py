@@ -61,7 +61,8 @@ async def running(folder: Path) -> AsyncIterator[Running]:
     catalog = await Catalog.connect(f"sqlite:///{folder}/catalog.db")
     console = Console(bus, catalog, ManualClock(at(100)), folder / "console.state", CollectorRegistry())
     app = FastAPI()
-    for router in (*console.routers(), console.health()):
+    app.routes.extend(console.health().routes)
+    for router in console.routers():
         app.include_router(router)
     task = asyncio.create_task(console.run())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://console") as http:

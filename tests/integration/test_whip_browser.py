@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -81,8 +81,8 @@ class Server:
         self.port = free_port()
 
     async def run(self) -> AsyncIterator["Server"]:
-        app = FastAPI()
-        app.include_router(whip_router(self.ingest, self.service))
+        app = Starlette()
+        app.routes.extend(whip_router(self.ingest, self.service).routes)
 
         async def page(_request: Request) -> HTMLResponse:
             return HTMLResponse(PAGE)

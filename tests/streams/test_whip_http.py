@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from aiortc import RTCPeerConnection
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from domain.clock import SystemClock
 from streams.ingest.whip.offer import MAX_OFFER_BYTES
@@ -42,8 +42,8 @@ async def service(ingest: MemoryIngest) -> AsyncIterator[WhipService]:
 
 @pytest.fixture
 async def http(ingest: MemoryIngest, service: WhipService) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    app.include_router(whip_router(ingest, service, public_url="https://ingest-7.liuhen.test/"))
+    app = Starlette()
+    app.routes.extend(whip_router(ingest, service, public_url="https://ingest-7.liuhen.test/").routes)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://liuhen.test") as client:
         yield client
@@ -184,8 +184,8 @@ async def test_the_pipeline_behind_may_be_full(http: httpx.AsyncClient, ingest: 
 
 async def test_a_host_that_is_not_ours(ingest: MemoryIngest) -> None:
     service = WhipService(ingest, SystemClock(), WhipOptions(hosts=["192.0.2.1"]))
-    app = FastAPI()
-    app.include_router(whip_router(ingest, service))
+    app = Starlette()
+    app.routes.extend(whip_router(ingest, service).routes)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://liuhen.test") as client:
         answer = await client.post("/whip/cam-1", content=CHROMIUM, headers=SDP)
     assert answer.status_code == 503

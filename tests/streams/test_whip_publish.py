@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 import uvloop
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from domain.clock import SystemClock
 from domain.events import SessionEnded, SessionOpened
@@ -42,8 +42,8 @@ async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     ingest.register("cam-1")
     options = WhipOptions(hosts=["127.0.0.1"], silent_after_s=1.0, connect_within_s=5.0, linger_s=0.3)
     service = WhipService(ingest, SystemClock(), options)
-    app = FastAPI()
-    app.include_router(whip_router(ingest, service))
+    app = Starlette()
+    app.routes.extend(whip_router(ingest, service).routes)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://liuhen.test") as http:
         yield Rig(ingest, service, http)
@@ -330,8 +330,8 @@ def test_it_runs_on_uvloop(monkeypatch: pytest.MonkeyPatch, coded: Coded) -> Non
 
     async def publish() -> None:
         service = WhipService(ingest, SystemClock(), WhipOptions(hosts=["127.0.0.1"], silent_after_s=1.0))
-        app = FastAPI()
-        app.include_router(whip_router(ingest, service))
+        app = Starlette()
+        app.routes.extend(whip_router(ingest, service).routes)
         async with (
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://liuhen.test") as http,
             WhipClient(http, coded) as client,

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route, Router
 
 from domain.clock import Clock
 from domain.errors import InvalidEvent, InvalidInput
@@ -28,7 +28,7 @@ from streams.ingest.api.auth import authenticate
 from streams.ingest.api.body import media_type, parse_json, read_body
 from streams.ingest.api.events import event_from, with_defaults
 from streams.ingest.api.locks import RecorderLocks
-from streams.ingest.api.problems import Handler, Problem, answers_problems
+from streams.ingest.api.problems import Problem, answers_problems
 from streams.ingest.api.session_ids import assigned_id
 from streams.ingest.api.telemetry import take_readings
 from streams.ingest.ports import IngestPort
@@ -49,7 +49,7 @@ async def _nobody_feeds(_recorder_id: str, _session_id: str) -> None:
 
 def device_router(
     ingest: IngestPort, clock: Clock, *, before_end: EndHook = _nobody_feeds, locks: RecorderLocks | None = None
-) -> APIRouter:
+) -> Router:
     """Make the router for `/api/v1/recorders/{recorder_id}/…`.
 
     Args:
@@ -59,24 +59,21 @@ def device_router(
         locks: Shared with live ingest, so that a session is opened once.
     """
     api = _DeviceApi(ingest, clock, before_end, locks or RecorderLocks())
-    router = APIRouter(prefix="/api/v1/recorders/{recorder_id}", tags=["devices"])
-    for method, path, handler, summary in (
-        ("POST", "/telemetry", api.telemetry, "One reading, or a list of at most 1,000"),
-        ("POST", "/sessions", api.open, "Open a session"),
-        ("POST", "/sessions/{session_id}/stop", api.stop, "Recording has stopped"),
-        ("POST", "/sessions/{session_id}/resume", api.resume, "Recording goes on"),
-        ("POST", "/sessions/{session_id}/end", api.end, "The session is over"),
-        ("POST", "/sessions/{session_id}/explanations", api.explain, "Explain a stop"),
-        ("POST", "/returned", api.returned, "The officer is back at the unit"),
-        ("PUT", "/index", api.index, "All that the device holds and has not delivered"),
-    ):
-        _add(router, method, path, handler, summary)
-    return router
-
-
-def _add(router: APIRouter, method: str, path: str, handler: Handler, summary: str) -> None:
-    router.add_api_route(
-        path, answers_problems(handler), methods=[method], summary=summary, response_model=None, name=handler.__name__
+    place = "/api/v1/recorders/{recorder_id}"
+    return Router(
+        [
+            Route(place + path, answers_problems(handler), methods=[method])
+            for method, path, handler in (
+                ("POST", "/telemetry", api.telemetry),
+                ("POST", "/sessions", api.open),
+                ("POST", "/sessions/{session_id}/stop", api.stop),
+                ("POST", "/sessions/{session_id}/resume", api.resume),
+                ("POST", "/sessions/{session_id}/end", api.end),
+                ("POST", "/sessions/{session_id}/explanations", api.explain),
+                ("POST", "/returned", api.returned),
+                ("PUT", "/index", api.index),
+            )
+        ]
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route, Router
 
 from domain.errors import InvalidMedia
 from streams.ingest.api.auth import authenticate
@@ -29,7 +29,7 @@ _ENDPOINT: Final = {"Accept-Post": SDP, "Allow": "OPTIONS, POST"}
 _RESOURCE: Final = {"Accept-Patch": MEDIA_TYPE, "Allow": "DELETE, OPTIONS, PATCH"}
 
 
-def whip_router(ingest: IngestPort, service: WhipService, *, public_url: str = "") -> APIRouter:
+def whip_router(ingest: IngestPort, service: WhipService, *, public_url: str = "") -> Router:
     """Make the router for `/whip/{recorder_id}`.
 
     Args:
@@ -38,19 +38,19 @@ def whip_router(ingest: IngestPort, service: WhipService, *, public_url: str = "
         public_url: How devices reach this very process; `Location` is relative to the server where empty.
     """
     api = _WhipApi(ingest, service, public_url.rstrip("/"))
-    router = APIRouter(tags=["whip"])
     endpoint, resource = "/whip/{recorder_id}", "/whip/{recorder_id}/{peer_id}"
-    for method, path, handler, summary in (
-        ("POST", endpoint, api.publish, "Publish: SDP offer in, SDP answer out"),
-        ("OPTIONS", endpoint, api.describe, "What may be posted here, and from where"),
-        ("PATCH", resource, api.trickle, "More ICE candidates"),
-        ("DELETE", resource, api.delete, "Stop publishing"),
-        ("OPTIONS", resource, api.describe_resource, "What may be done with a session"),
-    ):
-        router.add_api_route(
-            path, _with_cors(answers_problems(handler)), methods=[method], summary=summary, response_model=None
-        )
-    return router
+    return Router(
+        [
+            Route(path, _with_cors(answers_problems(handler)), methods=[method])
+            for method, path, handler in (
+                ("POST", endpoint, api.publish),
+                ("OPTIONS", endpoint, api.describe),
+                ("PATCH", resource, api.trickle),
+                ("DELETE", resource, api.delete),
+                ("OPTIONS", resource, api.describe_resource),
+            )
+        ]
+    )
 
 
 class _WhipApi:

@@ -1,0 +1,112 @@
+"""The whole system as separate processes on real Kafka and MinIO, kept running as a service manager would."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.services.minio import MinioServer
+from tests.services.process import Server, accepts, free_port
+
+ROLES = ("ingest", "store", "detect", "tick", "console")
+BUCKET = "evidence"
+TOKEN = "0123456789abcdef-test"
+
+
+class Program(Server):
+    """One `liuhen` process."""
+
+    ready_s = 60.0
+
+    def __init__(
+        self, directory: Path, arguments: Sequence[str], environment: Mapping[str, str], port: int = 0
+    ) -> None:
+        self.name = arguments[0]
+        super().__init__(directory)
+        self._arguments, self._environment, self.port = arguments, environment, port
+
+    def command(self) -> Sequence[str]:
+        return [str(Path(sys.executable).with_name("liuhen")), *self._arguments]
+
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    def is_ready(self) -> bool:
+        return self.port == 0 or accepts(self.port)
+
+
+class House:
+    """Kafka's and MinIO's addresses, five roles, and a keeper that starts again whatever ends."""
+
+    def __init__(self, directory: Path, bootstrap: str, minio: MinioServer, endpoint: str, device_port: int) -> None:
+        self.directory = directory
+        self.device_port = device_port
+        settings = {
+            "LIUHEN_BUS": f"kafka://{bootstrap}",
+            "LIUHEN_STORE": f"s3://{minio.access_key}@{endpoint}/{BUCKET}?tls=0",
+            "LIUHEN_STORE_SECRET": minio.secret_key,
+            "LIUHEN_CATALOG": f"sqlite:///{directory}/catalog.db",
+            "LIUHEN_SPOOL": f"{directory}/spool",
+            "LIUHEN_WORK": f"{directory}/work",
+            "LIUHEN_RECORDERS": f"{directory}/recorders.toml",
+            "LIUHEN_ICE_HOSTS": "127.0.0.1",
+            "LIUHEN_PARTITIONS": "4",
+            "LIUHEN_SEGMENT_S": "20",
+            "LIUHEN_WORKER_ID": "w1",
+        }
+        self.programs = {role: self._program(role, settings) for role in ROLES}
+        self._stop = threading.Event()
+        # One each: a service manager does not wait for one service before it starts another.
+        self._keepers = [threading.Thread(target=self._keep, args=[one], daemon=True) for one in self.programs.values()]
+
+    def _program(self, role: str, settings: Mapping[str, str]) -> Program:
+        port = self.device_port if role == "ingest" else free_port()
+        serves = 0 if role == "detect" else port  # under Faust it serves no HTTP
+        environment = {**settings, "LIUHEN_HTTP": f"127.0.0.1:{port}"}
+        return Program(self.directory / role, [role], environment, serves)
+
+    def __enter__(self) -> Self:
+        for program in self.programs.values():
+            program.start()
+        for keeper in self._keepers:
+            keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for keeper in self._keepers:
+            keeper.join()
+        for program in self.programs.values():
+            program.stop()
+
+    def kill(self, role: str) -> None:
+        """kill -9; the keeper starts it again."""
+        self.programs[role].kill()
+
+    def _keep(self, program: Program) -> None:
+        while not self._stop.wait(0.05):
+            if not program.alive:
+                program.start()
+
+
+def write_fleet(directory: Path, device_port: int, rtsp_port: int) -> Path:
+    """Write `recorders.toml` and a script of two cameras and two recorders; the answer is the script's path."""
+    recorders, devices = [], []
+    for number in (1, 2):
+        url = f"rtsp://127.0.0.1:{rtsp_port}/cam-{number}"
+        recorders.append(
+            f'[[recorder]]\nrecorder_id="cam-{number}"\nkind="premises_camera"\nurl="{url}"\ncontinuous=true'
+        )
+        recorders.append(f'[[recorder]]\nrecorder_id="rec-{number}"\nkind="body_worn"\ntoken="{TOKEN}"')
+        devices.append(f'[[device]]\nid="cam-{number}"\nkind="premises_camera"\ngop_s=0.5\nwidth=320\nheight=180')
+        devices.append(
+            f'[[device]]\nid="rec-{number}"\nkind="body_worn"\ntoken="{TOKEN}"\ngop_s=0.5\nwidth=320\nheight=180'
+        )
+    (directory / "recorders.toml").write_text("\n".join(recorders), encoding="utf-8")
+    script = directory / "script.toml"
+    head = f'system="http://127.0.0.1:{device_port}"\nrtsp="127.0.0.1:{rtsp_port}"\n'
+    script.write_text(head + "\n".join(devices), encoding="utf-8")
+    return script

@@ -1,0 +1,97 @@
+"""kill -9 of each process in turn while four feeds run: nothing acknowledged is lost, nothing is stored twice.
+
+`FAULT_KILLS` sets how many kills, `FAULT_FIGURES` names a file that gets the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faults.evidence import Missing, Trace, check_bucket, check_findings, gaps, read_trace
+from tests.faults.house import BUCKET, ROLES, House, Program, write_fleet
+from tests.services.kafka import KafkaServer
+from tests.services.minio import MinioServer
+from tests.services.process import free_port
+
+pytestmark = pytest.mark.faults
+
+KILLS = int(os.environ.get("FAULT_KILLS", "10"))
+ROLES_KILLED = tuple(os.environ.get("FAULT_ROLES", "").split(",")) if os.environ.get("FAULT_ROLES") else ROLES
+RECORDERS = ("cam-1", "cam-2", "rec-1", "rec-2")
+LOST_PER_KILL_MS = 2_000
+SETTLED_S = 14.0
+"""A gap is said 10 s after what shows it."""
+
+Kill = tuple[int, str]
+"""When, ms since 1970, and which role."""
+
+
+@pytest.mark.timeout(240 + 6 * KILLS)
+async def test_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(
+    tmp_path: Path, kafka_factory: Callable[..., KafkaServer], minio_factory: Callable[..., MinioServer]
+) -> None:
+    kafka, minio = kafka_factory(), minio_factory()
+    minio.client().make_bucket(BUCKET, object_lock=True)
+    device_port, rtsp_port = free_port(), free_port()
+    script = write_fleet(tmp_path, device_port, rtsp_port)
+    address = f"kafka://{kafka.bootstrap}"
+    with House(tmp_path, kafka.bootstrap, minio, minio.endpoint, device_port) as house:
+        with Program(tmp_path / "sim", ["simulate", "--script", str(script)], {}):
+            time.sleep(8)
+            kills = _kill_in_turn(house.kill, ROLES_KILLED, KILLS)
+            time.sleep(SETTLED_S)
+            running = await read_trace(address)
+            until_ms = time.time_ns() // 1_000_000 - 1_000 * 11
+        trace = await drained(address, lambda trace: check_bucket(minio.client(), BUCKET, trace))
+    missing = {recorder: gaps(trace.of(recorder)) for recorder in RECORDERS}
+    _note_figures(missing, kills)
+    for recorder in RECORDERS:
+        check_losses(recorder, missing[recorder], kills)
+    check_findings(running, RECORDERS, until_ms, cause="server")
+
+
+def _kill_in_turn(kill: Callable[[str], None], roles: Sequence[str], count: int) -> list[Kill]:
+    chance = random.Random(20260302)
+    kills = []
+    for number in range(count):
+        time.sleep(chance.uniform(2, 5))
+        role = roles[number % len(roles)]
+        kills.append((time.time_ns() // 1_000_000, role))
+        kill(role)
+    return kills
+
+
+async def drained(address: str, check: Callable[[Trace], int], within_s: float = 120) -> Trace:
+    """Wait until what the log has is in the store, and return what the log has."""
+    deadline = time.monotonic() + within_s
+    while True:
+        trace = await read_trace(address)
+        try:
+            assert check(trace) > 0
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(2)
+        else:
+            return trace
+
+
+def check_losses(recorder: str, missing: list[Missing], kills: list[Kill]) -> None:
+    """Check that each gap is one kill of ingest, and short."""
+    for start, end in missing:
+        causes = [at for at, role in kills if role in {"ingest", "up"} and start - 1_000 <= at <= end + 1_000]
+        assert causes, f"{recorder}: {end - start} ms missing at {start}, and no kill of ingest near: {kills}"
+        assert end - start <= LOST_PER_KILL_MS, f"{recorder}: {end - start} ms lost by one kill"
+
+
+def _note_figures(missing: dict[str, list[Missing]], kills: list[Kill]) -> None:
+    if name := os.environ.get("FAULT_FIGURES"):
+        lost = {recorder: [end - start for start, end in found] for recorder, found in missing.items()}
+        Path(name).write_text(json.dumps({"lost_ms": lost, "missing": missing, "kills": kills}), encoding="utf-8")
