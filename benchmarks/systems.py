@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from domain.registry import hash_token
 from tests.services.cache import installed
 from tests.services.process import Server, accepts, free_port, poll_until
 from tests.services.samples import Samples
@@ -139,3 +141,65 @@ class Ffmpeg(Server):
     def wait_for_media(self) -> None:
         """Wait until it writes."""
         poll_until(lambda: self.written_bytes() > 100_000, "FFmpeg writes", 30)
+
+
+class PlainAiortc(Server):
+    """aiortc receiving and decoding: `benchmarks.whip_plain`."""
+
+    name = "aiortc"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "benchmarks.whip_plain", str(self.port)]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def is_ready(self) -> bool:
+        return accepts(self.port)
+
+    def figures(self) -> dict[str, float]:
+        """Pictures decoded so far, and the longest time between two."""
+        found: dict[str, float] = httpx.get(f"http://127.0.0.1:{self.port}/figures", timeout=10).json()
+        return found
+
+
+class WhipSender(Server):
+    """`benchmarks.whip_sender`: publishes until its time is over."""
+
+    name = "sender"
+
+    def __init__(self, directory: Path, port: int, *, streams: int = 1, seconds: float = 600, loss: float = 0) -> None:
+        super().__init__(directory)
+        counts = ["--streams", str(streams), "--seconds", str(seconds), "--loss", str(loss)]
+        self._arguments = [f"http://127.0.0.1:{port}", *counts]
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-m", "benchmarks.whip_sender", *self._arguments]
+
+    def environment(self) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+    def is_ready(self) -> bool:
+        return "publishing" in self.log_tail()
+
+    def sent(self, timeout_s: float) -> dict[str, int]:
+        """Wait for its end; what it sent and what its path lost."""
+        poll_until(lambda: not self.alive, "the sender is done", timeout_s)
+        found: dict[str, int] = json.loads(self.log_tail(1))
+        return found
+
+
+def pushing(streams: int) -> str:
+    """The registrations of recorders that publish as `WhipSender` does."""
+    entry = '[[recorder]]\nrecorder_id = "cam-{n}"\nkind = "body_worn"\ntoken_sha256 = "{token}"\n'
+    return "\n".join(entry.format(n=n, token=hash_token("t0ken")) for n in range(streams))
+
+
+def embedded_ingest(directory: Path, recorders: str) -> Liuhen:
+    """The ingest role alone, on an embedded log of its own."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return Liuhen(directory, {"bus": f"embedded:{directory}/log"}, "ingest", recorders)

@@ -146,6 +146,7 @@ class WhipClient:
         self.audio = CodedTrack("audio", coded.sounds, fps, 48_000, 960) if coded.sounds else None
         self.location = ""
         self.path: LossyPath | None = None
+        self.decoy = ""  # stands in the offer for our candidates when a path is between; some servers want one
         self.response: httpx.Response
 
     async def __aenter__(self) -> Self:
@@ -171,7 +172,7 @@ class WhipClient:
         offer = await self.offer()
         headers = {**TOKEN, "Content-Type": "application/sdp"}
         if path:
-            offer = re.sub(r"a=candidate:.*\r\n", "", offer)
+            offer = re.sub(r"a=candidate:.*\r\n", self.decoy, offer)
         self.response = await self.http.post(f"/whip/{self.recorder_id}", content=offer, headers=headers)
         assert self.response.status_code == 201, self.response.text
         self.location = self.response.headers["location"]
