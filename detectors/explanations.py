@@ -1,0 +1,122 @@
+"""What counts as the explanation of a stop, and until when it may come: the policy's rules, asked. Pure.
+
+Ways that no document knows (`asked = false` in the policy) count all the same where the document has others, and are
+marked as ours. Where the one way of the document is a reviewed work record (Zhanhe), another way stands in for it only
+if it was reviewed too, and speech never does.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from domain.events import Explanation
+from policies.model import Policy, Way
+
+Outcome = Literal["refused", "awaiting", "accepted"]
+WayName = Literal["voice", "report", "written", "work_record"]
+
+_RANK = {"refused": 0, "awaiting": 1, "accepted": 2}
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """An explanation, judged.
+
+    Attributes:
+        at: When it came.
+        stopped_at: Which stop it names; 0 for none.
+        method: How it was said.
+        cause: As given.
+        by: Who explains.
+        approved_by: Who reviewed it; empty for nobody.
+        outcome: What it comes to.
+        why: Why it is not accepted: `cause_not_listed`, `no_text`, `not_reviewed`, `way_not_accepted`; else empty.
+        ours: The document does not know this way, or has no rule at all.
+        on_restart: It counts only if recording went on.
+    """
+
+    at: int
+    stopped_at: int
+    method: str
+    cause: str
+    by: str
+    approved_by: str
+    outcome: Outcome
+    why: str = ""
+    ours: bool = False
+    on_restart: bool = False
+
+    def outranks(self, other: Given | None) -> bool:
+        """Tell whether it takes the place of what was given before."""
+        return other is None or _RANK[self.outcome] >= _RANK[other.outcome]
+
+
+def judge(policy: Policy, event: Explanation) -> Given:
+    """Return what an explanation comes to under a policy."""
+    outcome, why = _outcome(policy, event)
+    regulated = policy.stops.regulated.value
+    voice = event.method == "voice"
+    return Given(
+        at=int(event.at),
+        stopped_at=int(event.stopped_at or 0),
+        method=event.method,
+        cause=event.cause,
+        by=event.by,
+        approved_by=(event.approved_by or "").strip(),
+        outcome=outcome,
+        why=why,
+        ours=not regulated or not getattr(policy.explanation, event.method).asked.value,
+        # Where a report is asked for at once, it may be spoken; elsewhere voice means: on the recording that goes on.
+        on_restart=voice and regulated and policy.explanation.report is None,
+    )
+
+
+def _outcome(policy: Policy, event: Explanation) -> tuple[Outcome, str]:
+    if not policy.stops.regulated.value:
+        return "accepted", ""
+    spoken_counts = policy.explanation.voice.asked.value
+    listed = policy.cause(event.cause) is not None
+    if not listed and not policy.stops.open.value:
+        return "refused", "cause_not_listed"
+    if not listed and not (event.text or "").strip():
+        return "refused", "no_text"
+    if event.method == "voice" and not spoken_counts:
+        return "refused", "way_not_accepted"
+    if (event.approved_by or "").strip():
+        return "accepted", ""
+    if not listed:
+        return "awaiting", "cause_not_listed"
+    if event.method == "work_record" or not spoken_counts:
+        return "awaiting", "not_reviewed"
+    return "accepted", ""
+
+
+def speech_counts(policy: Policy) -> bool:
+    """Tell whether speech on restart explains a stop; where there is no rule at all, ours says so."""
+    return policy.explanation.voice.asked.value or not policy.stops.regulated.value
+
+
+def speech_ms(policy: Policy) -> int:
+    """Return how much speech counts as spoken."""
+    return policy.explanation.speech.ms()
+
+
+def voice_ms(policy: Policy) -> int:
+    """Return how much recording after a restart it may come in."""
+    return policy.explanation.voice.within.ms()
+
+
+def way(policy: Policy, *, full: bool) -> tuple[WayName, Way]:
+    """Return the way that is due.
+
+    Args:
+        policy: The policy.
+        full: Recording went on long enough for it to be spoken.
+    """
+    ways = policy.explanation
+    if not speech_counts(policy):
+        return "work_record", ways.work_record
+    if full:
+        return "voice", ways.voice
+    return ("report", ways.report) if ways.report is not None else ("written", ways.written)
