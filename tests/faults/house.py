@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.services.minio import MinioServer
 from tests.services.process import Server, accepts, free_port
@@ -58,9 +62,7 @@ class House:
             "LIUHEN_WORKER_ID": "w1",
         }
         self.programs = {role: self._program(role, settings) for role in ROLES}
-        self._stop = threading.Event()
-        # One each: a service manager does not wait for one service before it starts another.
-        self._keepers = [threading.Thread(target=self._keep, args=[one], daemon=True) for one in self.programs.values()]
+        self._keeper = Keeper(list(self.programs.values()))
 
     def _program(self, role: str, settings: Mapping[str, str]) -> Program:
         port = self.device_port if role == "ingest" else free_port()
@@ -71,14 +73,11 @@ class House:
     def __enter__(self) -> Self:
         for program in self.programs.values():
             program.start()
-        for keeper in self._keepers:
-            keeper.start()
+        self._keeper.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for keeper in self._keepers:
-            keeper.join()
+        self._keeper.__exit__()
         for program in self.programs.values():
             program.stop()
 
@@ -86,10 +85,70 @@ class House:
         """kill -9; the keeper starts it again."""
         self.programs[role].kill()
 
+
+class Keeper:
+    """Starts again whatever ends, as a service manager would, while the `with` lasts."""
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._stop = threading.Event()
+        # One thread each: a service manager does not wait for one service before it starts another.
+        self._threads = [threading.Thread(target=self._keep, args=[one], daemon=True) for one in programs]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
     def _keep(self, program: Program) -> None:
         while not self._stop.wait(0.05):
             if not program.alive:
                 program.start()
+
+
+class Embedded:
+    """`liuhen up` in a folder.
+
+    Args:
+        directory: Where everything lies, unless `settings` say otherwise.
+        device_port: Its HTTP port.
+        settings: More settings, by the name of their variable.
+    """
+
+    def __init__(self, directory: Path, device_port: int, settings: Mapping[str, str] | None = None) -> None:
+        self.port = device_port
+        known = {
+            "LIUHEN_BUS": f"embedded:{directory}/log",
+            "LIUHEN_STORE": f"file:{directory}/store",
+            "LIUHEN_CATALOG": f"sqlite:///{directory}/catalog.db",
+            "LIUHEN_SPOOL": f"{directory}/spool",
+            "LIUHEN_WORK": f"{directory}/work",
+            "LIUHEN_RECORDERS": f"{directory}/recorders.toml",
+            "LIUHEN_ICE_HOSTS": "127.0.0.1",
+            "LIUHEN_PARTITIONS": "4",
+            "LIUHEN_SEGMENT_S": "10",
+            "LIUHEN_WORKER_ID": "w1",
+            "LIUHEN_HTTP": f"127.0.0.1:{device_port}",
+            **(settings or {}),
+        }
+        self.log = known["LIUHEN_BUS"]
+        self.store = Path(known["LIUHEN_STORE"].removeprefix("file:"))
+        self.program = Program(directory / "up", ["up"], known, device_port)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that carry these labels."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10).read().decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def write_fleet(directory: Path, device_port: int, rtsp_port: int) -> Path:
