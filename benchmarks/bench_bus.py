@@ -38,7 +38,7 @@ class Load(NamedTuple):
 
     name: str
     size_bytes: int
-    count: int
+    records: int
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ async def _run(side: str, load: Load, broker: KafkaServer, folder: Path) -> dict
     await bus.start()
     try:
         written = await _timed(lambda: _publish(bus, topic.name, load), broker)
-        read = await _timed(lambda: _take(bus, topic.name, load.count), broker)
+        read = await _timed(lambda: _take(bus, topic.name, load.records), broker)
     finally:
         await bus.close()
     return {f"{way}_{figure}": value for way, one in (("publish", written), ("take", read)) for figure, value in one}
@@ -97,7 +97,7 @@ async def _timed(work: Callable[[], Awaitable[None]], broker: KafkaServer) -> li
 
 async def _publish(bus: Bus, topic: str, load: Load) -> None:
     value = os.urandom(load.size_bytes)
-    left = iter(range(load.count))
+    left = iter(range(load.records))
 
     async def lane(numbers: Iterator[int]) -> None:
         for _ in numbers:
@@ -119,11 +119,11 @@ def _summary(runs: list[dict[str, Any]], load: Load, side: str) -> dict[str, Any
     row: dict[str, Any] = {"records": load.name, "side": side}
     for name in figures:
         row[f"{name}_us_per_record"] = {
-            kind: round(1e6 * value / load.count, 1) for kind, value in spread([run[name] for run in mine]).items()
+            kind: round(1e6 * value / load.records, 1) for kind, value in spread([run[name] for run in mine]).items()
         }
     for way in ("publish", "take"):
         spent_s = spread([run[f"{way}_cpu_s"] for run in mine])["median"]
-        row[f"{way}_mb_per_cpu_s"] = round(load.size_bytes * load.count / 1e6 / spent_s, 1) if spent_s else None
+        row[f"{way}_mb_per_cpu_s"] = round(load.size_bytes * load.records / 1e6 / spent_s, 1) if spent_s else None
     return row
 
 

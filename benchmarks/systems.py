@@ -12,6 +12,8 @@ import httpx
 
 from domain.registry import hash_token
 from tests.services.cache import installed
+from tests.services.kafka import KafkaServer
+from tests.services.minio import MinioServer
 from tests.services.process import Server, accepts, free_port, poll_until
 from tests.services.samples import Samples
 
@@ -87,7 +89,7 @@ class Liuhen(Server):
         return {"PYTHONPATH": str(ROOT)}
 
     def is_ready(self) -> bool:
-        return accepts(self.port)
+        return self.role == "detect" or accepts(self.port)  # under Faust it serves no HTTP
 
     def metrics(self) -> dict[str, float]:
         """All its figures, by name and labels as they stand."""
@@ -108,6 +110,25 @@ def embedded(directory: Path, urls: Sequence[str]) -> Liuhen:
         "catalog": f"sqlite:///{directory}/catalog.db",
     }
     return Liuhen(directory, settings, recorders=registrations(urls))
+
+
+def on_services(directory: Path, urls: Sequence[str], kafka: KafkaServer, minio: MinioServer) -> list[Liuhen]:
+    """One process a role on Kafka and MinIO, pulling these cameras; not started."""
+    minio.client().make_bucket("evidence", object_lock=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "secret").write_text(minio.secret_key)
+    roles = []
+    for role in ("tick", "detect", "store", "console", "ingest"):
+        folder = directory / role
+        folder.mkdir()
+        settings: dict[str, str | int] = {
+            "bus": f"kafka://{kafka.bootstrap}",
+            "store": f"s3://{minio.access_key}@{minio.endpoint}/evidence?tls=0",
+            "store_secret_file": f"{directory}/secret",
+            "catalog": f"sqlite:///{folder}/catalog.db",
+        }
+        roles.append(Liuhen(folder, settings, role, registrations(urls) if role == "ingest" else ""))
+    return roles
 
 
 def registrations(urls: Sequence[str]) -> str:

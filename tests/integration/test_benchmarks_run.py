@@ -1,0 +1,34 @@
+"""Every benchmark runs to its end and writes figures; how good they are is not looked at here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+_NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py"))
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [number for one in value.values() for number in _numbers(one)]
+    if isinstance(value, list):
+        return [number for one in value for number in _numbers(one)]
+    return [value] if isinstance(value, int | float) else []
+
+
+@pytest.mark.gstreamer  # as those who need FFmpeg and more: not among the tests without services
+@pytest.mark.parametrize("name", _NAMES)
+def test_it_completes_and_gives_figures(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "figures.json"
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--short", "--json", str(target)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    figures = json.loads(target.read_text())
+    assert figures["machine"]["cores"] >= 1
+    del figures["machine"]
+    assert any(number > 0 for number in _numbers(figures))
+    assert "  " in done.stdout, "no table"
