@@ -130,16 +130,18 @@ class Context(NamedTuple):
         now: Highest `at` of the log that has come through the intake, milliseconds since 1970.
         thresholds: Settings.
         knowledge: Registration and sessions, with this event already counted in.
+        late: The event stands later than the lateness; ask `is_late`.
     """
 
     recorder_id: str
     now: int
     thresholds: Thresholds
     knowledge: Knowledge
+    late: bool = False
 
     def is_late(self, event: AnyEvent) -> bool:
         """Tell whether an event stands so late that only gaps and backfill still use it."""
-        return event.at < self.now - self.thresholds.lateness_ms
+        return self.late or event.at < self.now - self.thresholds.lateness_ms
 
 
 class Step(NamedTuple):

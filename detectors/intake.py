@@ -8,8 +8,8 @@ few feeds back. Lines are kept for the lateness only: an older repetition stands
 `JITTER_MS` behind is in order: processes write side by side. The first event that stands further behind, up to the
 lateness, shows a disordered log: from then on, and until nothing has stood so for `CALM_MS`, events of this recorder
 wait for the lateness and then come in order of `at`, and ticks with them. What detectors see is then the same as if
-the log had been in order, only said later. If that happens within the first lateness of a recorder's life, everything
-it said so far is taken in again, in order.
+the log had been in order, only said later. A recorder never heard of before waits too, until `PROOF_EVENTS` events
+have stood in order beside the ticks.
 
 **Late.** An event further behind than the lateness is counted and passed on at once.
 """
@@ -30,7 +30,10 @@ MAX_SEEN = 4_096
 """Lines remembered; beyond it the oldest is forgotten."""
 MAX_FEEDS = 16
 MAX_RANGES = 64
-MAX_YOUNG = 256
+PROOF_EVENTS = 6
+"""Events that must have stood in order before a recorder's log is believed to be."""
+TICK_NEAR_MS = 1_500
+"""Ticks that run as they should are so near to each other and to an event. Beside others an event proves nothing."""
 
 Range = tuple[int, int]
 
@@ -56,8 +59,7 @@ class Intake(msgspec.Struct, kw_only=True):
         held: Events that wait, in order.
         seen: Digests of lines within the lateness, and their `at`.
         feeds: Numbers seen of each feed, as ranges with both ends included; least recently used first.
-        born_at: `at` of the first event.
-        young: Everything taken in during the first lateness, while it may still turn out disordered.
+        proof: Events that stood in order beside a tick; enough of them, and the log counts as ordered.
         late: Events further behind than the lateness.
         repeated: Events taken out.
     """
@@ -67,8 +69,7 @@ class Intake(msgspec.Struct, kw_only=True):
     held: list[Held] = []
     seen: dict[int, int] = {}
     feeds: dict[str, list[Range]] = {}
-    born_at: int = 0
-    young: list[Held] = []
+    proof: int = 0
     late: int = 0
     repeated: int = 0
 

@@ -3,14 +3,16 @@
 Pure: no clock, no I/O, and it never raises for what a record holds. All three runners use it, so they say the same
 of the same log.
 
-A `Partition` keeps each recorder as the bytes that stand in the changelog. `run` works on copies and gives an
-`Outcome`; `Partition.fold` takes it in, once the outputs are acknowledged and the states saved. A recorder counts each
-offset once, so a batch that is repeated after a crash passes over what was already counted in.
+A `Partition` keeps each recorder as the bytes that stand in the changelog, and those in use as live copies besides.
+`run` takes the copies it needs out and gives an `Outcome`; `Partition.fold` takes it in, once the outputs are
+acknowledged; `Partition.save` gives what has changed since it was called last. An outcome that is never folded in
+leaves the partition as it was saved. A recorder counts each offset once, so a batch that is repeated after a crash
+passes over what was already counted in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -83,22 +85,39 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         said: Findings in order.
         rejected: Records refused, each alone.
-        recorders: New state of each recorder that changed, by id.
+        touched: Working copies of the recorders that were stepped, by id.
         partition: New state of the partition.
         wakes: When each recorder that was touched wants to be woken, and its earliest entry in the heap.
-        scheduled: Heap of (when, recorder) after the batch.
+        late: Events that stood further behind than the lateness.
+        repeated: Events that had been taken in before.
     """
 
     said: list[Said]
     rejected: list[Rejected]
-    recorders: dict[str, bytes]
+    touched: dict[str, Recorder]
     partition: PartitionState
     wakes: dict[str, Wake]
-    scheduled: list[tuple[int, str]]
+    late: int = 0
+    repeated: int = 0
+
+
+class Save(msgspec.Struct, frozen=True):
+    """What is to be written to the changelog.
+
+    Attributes:
+        recorders: State of each recorder that changed since the save before, by id.
+        partition: State of the partition; to be written last.
+    """
+
+    recorders: dict[str, bytes]
+    partition: PartitionState
 
 
 _partition_encoder = msgspec.msgpack.Encoder()
 _partition_decoder = msgspec.msgpack.Decoder(PartitionState)
+
+MAX_LIVE = 20_000
+"""Recorders kept decoded; beyond it the one unused for longest is kept as bytes alone."""
 
 
 class Partition:
@@ -106,14 +125,19 @@ class Partition:
 
     Args:
         rules: Detectors and thresholds.
+        max_live: Recorders kept decoded.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, max_live: int = MAX_LIVE) -> None:
         self.rules = rules
         self.state = PartitionState()
+        self._max_live = max_live
         self._saved: dict[str, bytes] = {}
+        self._live: dict[str, Recorder] = {}  # least recently used first
+        self._unsaved: set[str] = set()
         self._wakes: dict[str, Wake] = {}
         self._heap: list[tuple[int, str]] = []
+        self._running = False
 
     @property
     def offset(self) -> int:
@@ -128,7 +152,7 @@ class Partition:
         """
         newest: dict[str, tuple[int, bytes]] = {}
         for key, value in records:
-            offset = _Offset.decode(value).offset
+            offset = offset_of(value)
             if key not in newest or newest[key][0] <= offset:
                 newest[key] = (offset, value)
         for key, (_, value) in newest.items():
@@ -143,24 +167,83 @@ class Partition:
         heapify(self._heap)
 
     def run(self, records: Iterable[Input]) -> Outcome:
-        """Step a batch; offsets must ascend. Nothing of this partition changes before `fold`."""
-        return _Batch(self.rules, self.state, self._saved, self._wakes, list(self._heap)).run(records)
+        """Step a batch; offsets must ascend. Nothing counts before `fold`.
+
+        Raises:
+            RuntimeError: The outcome before was not folded in, though something was not saved: restore anew.
+        """
+        if self._running:
+            self._give_up()
+        self._running = True
+        return _Batch(self).run(records)
 
     def fold(self, outcome: Outcome) -> None:
         """Make the outcome of `run` the state of this partition."""
+        self._running = False
         self.state = outcome.partition
-        self._saved.update(outcome.recorders)
         self._wakes.update(outcome.wakes)
-        self._heap = outcome.scheduled
+        self._live.update(outcome.touched)
+        self._unsaved.update(key for key, recorder in outcome.touched.items() if recorder.changed)
+        self._evict()
+
+    def save(self) -> Save:
+        """Return what has changed since the last call. If it cannot be written, restore anew."""
+        for key in self._unsaved:
+            live = self._live.get(key)
+            if live is not None and live.changed:
+                self._keep(key, live)
+        recorders = {key: self._saved[key] for key in sorted(self._unsaved)}
+        self._unsaved.clear()
+        return Save(recorders, self.state)
+
+    def finish(self) -> list[Said]:
+        """Say what waits only for its place in order, as if the lateness had passed; the end of a file.
+
+        It is what the next ticks would bring out if nothing else came. Nothing more may be run after it.
+        """
+        found = []
+        for key in sorted(key for key, wake in self._wakes.items() if wake[0] != NEVER):
+            recorder = self._live.get(key) or Recorder(key, self.rules, self._saved.get(key))
+            found += [Said(self.offset, one) for one in recorder.finish(self.state.ticks)]
+        return sorted(found, key=lambda one: one.finding.detected_at)
 
     def __len__(self) -> int:
         """Return the number of recorders."""
-        return len(self._saved)
+        return len(self._saved.keys() | self._live.keys())
+
+    def _keep(self, key: str, recorder: Recorder) -> None:
+        self._saved[key] = recorder.save()
+        recorder.changed = False
+
+    def _evict(self) -> None:
+        while len(self._live) > self._max_live:
+            key = next(iter(self._live))
+            recorder = self._live.pop(key)
+            if recorder.changed:
+                self._keep(key, recorder)
+
+    def _give_up(self) -> None:
+        """Go back to what was saved: the copies that the run before took out are gone, and the heap is in disorder."""
+        if self._unsaved:
+            msg = "a batch was given up, and with it states that were not saved"
+            raise RuntimeError(msg)
+        self._wakes = {key: (wake, wake) for key, (wake, _) in self._wakes.items() if wake != NEVER}
+        self._heap = [(wake, key) for key, (wake, _) in self._wakes.items()]
+        heapify(self._heap)
 
 
 def save_partition(state: PartitionState) -> bytes:
     """Return the partition's own record for the changelog."""
     return _partition_encoder.encode(state)
+
+
+def offset_of(saved: bytes) -> int:
+    """Return the last offset that a record of the changelog counts in.
+
+    Raises:
+        msgspec.ValidationError: It is no state.
+    """
+    return _Offset.decode(saved).offset
 
 
 class _OffsetOnly(msgspec.Struct):
@@ -171,26 +254,22 @@ _Offset = msgspec.msgpack.Decoder(_OffsetOnly)
 
 
 class _Batch:
-    """One run: working copies of the recorders it touches."""
+    """One run. Wake-ups go on a layer of their own; live copies and the heap are taken from the partition."""
 
-    def __init__(
-        self,
-        rules: Rules,
-        state: PartitionState,
-        saved: dict[str, bytes],
-        wakes: dict[str, Wake],
-        heap: list[tuple[int, str]],
-    ) -> None:
-        self._rules = rules
-        self._offset = state.offset
-        self._ticks = Ticks(list(state.ticks.moments), state.ticks.calm_at)
-        self._saved = saved
-        self._base_wakes = wakes
-        self._heap = heap
+    def __init__(self, partition: Partition) -> None:
+        self._rules = partition.rules
+        self._offset = partition.state.offset
+        ticks = partition.state.ticks
+        self._ticks = Ticks(list(ticks.moments), ticks.calm_at)
+        self._saved = partition._saved
+        self._live = partition._live
+        self._heap = partition._heap
+        self._base_wakes = partition._wakes
         self._touched: dict[str, Recorder] = {}
         self._wakes: dict[str, Wake] = {}
         self._said: list[Said] = []
         self._rejected: list[Rejected] = []
+        self._late = self._repeated = 0
 
     def run(self, records: Iterable[Input]) -> Outcome:
         for record in records:
@@ -198,9 +277,8 @@ class _Batch:
             if record.offset > self._offset:
                 self._take(record)
                 self._offset = record.offset
-        changed = {key: recorder.save() for key, recorder in self._touched.items() if recorder.changed}
         partition = PartitionState(self._offset, self._ticks)
-        return Outcome(self._said, self._rejected, changed, partition, self._wakes, self._heap)
+        return Outcome(self._said, self._rejected, self._touched, partition, self._wakes, self._late, self._repeated)
 
     def _take(self, record: Input) -> None:
         value = record.value or b""
@@ -218,7 +296,10 @@ class _Batch:
         recorder = self._recorder(event.recorder_id)
         if record.offset <= recorder.offset:
             return
+        late, repeated = recorder.late, recorder.repeated
         self._say(record, recorder, recorder.take(event, line, record.offset, self._ticks))
+        self._late += recorder.late - late
+        self._repeated += recorder.repeated - repeated
         self._schedule(recorder)
 
     def _tick(self, record: Input, at: int) -> None:
@@ -251,7 +332,8 @@ class _Batch:
     def _recorder(self, key: str) -> Recorder:
         recorder = self._touched.get(key)
         if recorder is None:
-            recorder = self._touched[key] = Recorder(key, self._rules, self._saved.get(key))
+            recorder = self._live.pop(key, None) or Recorder(key, self._rules, self._saved.get(key))
+            self._touched[key] = recorder
         return recorder
 
     def _schedule(self, recorder: Recorder) -> None:
@@ -270,8 +352,9 @@ class _Batch:
             entry = wake
         self._wakes[key] = (wake, entry)
 
-    def _say(self, record: Input, recorder: Recorder, findings: Iterable[Finding]) -> None:
-        self._said.extend(Said(record.offset, one) for one in findings)
+    def _say(self, record: Input, recorder: Recorder, findings: Sequence[Finding]) -> None:
+        if findings:
+            self._said.extend(Said(record.offset, one) for one in findings)
         for failure in recorder.take_failures():
             self._rejected.append(Rejected(record.offset, failure.line, "step_failed", failure.detail))
 
@@ -279,4 +362,4 @@ class _Batch:
         self._rejected.append(Rejected(record.offset, record.value or b"", reason, detail))
 
 
-__all__ = ["Input", "Outcome", "Partition", "PartitionState", "Rejected", "Said", "save_partition"]
+__all__ = ["Input", "Outcome", "Partition", "PartitionState", "Rejected", "Said", "Save", "offset_of", "save_partition"]

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import faust
@@ -22,25 +23,44 @@ import faust
 from detectors.recorder import Rules
 from domain.bus import Bus, TopicPartition
 from domain.topics import DETECT_STATE, EVENTS, FINDINGS, REJECTED
-from streams.runners import outputs
-from streams.runners.changelog import restore
+from streams.runners import metrics, outputs
+from streams.runners.changelog import Changelog, restore
 from streams.runners.engine import Input, Partition
 from streams.runners.outputs import Output
 
 GROUP = "detect-faust"
 BATCH_RECORDS = 500
 WITHIN_S = 0.02
+SAVE_EVERY_S = 1.0
+SAVE_RECORDS = 4_000
+"""States are saved so often: what a crash repeats, at most, and fewer than Faust buffers."""
 SEND_TIMEOUT_S = 60.0
+STUCK_S = 30.0
 EXIT_TROUBLE = 70
 """Exit code (sysexits EX_SOFTWARE) on anything but being asked to stop."""
-
-Hook = Callable[[int], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
 
 class HoleError(Exception):
     """Events between the last one counted in and this one were not handed over."""
+
+
+class _Held:
+    """A partition in hand, as long as the group's generation lasts.
+
+    Attributes:
+        generation: Of the group.
+        partition: Its states.
+        changelog: Where they are saved.
+        unacked: Events counted in since they were.
+    """
+
+    def __init__(self, generation: int, partition: Partition, changelog: Changelog) -> None:
+        self.generation = generation
+        self.partition = partition
+        self.changelog = changelog
+        self.unacked: list[Any] = []
 
 
 class FaustDetect:
@@ -57,8 +77,10 @@ class FaustDetect:
     def __init__(self, bootstrap: str, bus: Bus, rules: Rules, *, group: str = GROUP, data_dir: str) -> None:
         self._bus = bus
         self._rules = rules
-        self._partitions: dict[int, tuple[int, Partition]] = {}
+        self._held: dict[int, _Held] = {}
         self._counts: dict[str, int] = {}
+        self._busy = asyncio.Lock()  # the agent and the timer take turns
+        self._alive_at = time.monotonic()
         self.app = faust.App(
             group,
             broker=[f"kafka://{host}" for host in bootstrap.split(",")],
@@ -81,23 +103,46 @@ class FaustDetect:
         )
         self._topics = {topic.name: self._topic(topic.name) for topic in (EVENTS, FINDINGS, REJECTED, DETECT_STATE)}
         self.app.agent(self._topics[EVENTS.name], name="detect", concurrency=1)(self._detect)
+        self.app.timer(interval=SAVE_EVERY_S)(self._save_in_time)
+        self.app.on_partitions_revoked.connect(self._lose, weak=False)
 
     def _topic(self, name: str) -> Any:
         return self.app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+    def trouble(self) -> str:
+        """Say what is wrong, empty if nothing is; may be asked from any thread."""
+        silent_s = time.monotonic() - self._alive_at
+        return f"nothing has been done for {silent_s:.0f} s" if silent_s > STUCK_S else ""
 
     async def _detect(self, stream: Any) -> None:
         try:
             await self._start()
             async for events in stream.noack_take(BATCH_RECORDS, within=WITHIN_S):  # step 1
-                for batch in _runs(events):
-                    await self._work(batch)
-                for event in events:
-                    await stream.ack(event)  # step 6
+                async with self._busy:
+                    for batch in _runs(events):
+                        await self._work(batch)
         except asyncio.CancelledError:
             raise
         except Exception:
             # An agent that raises would have its events acked: this process must not live on.
             _die()
+
+    async def _save_in_time(self) -> None:
+        try:
+            async with self._busy:
+                self._alive_at = time.monotonic()
+                for number, held in list(self._held.items()):
+                    await self._save(number, held)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _die()
+
+    async def _lose(self, *_: Any, revoked: Iterable[Any] = (), **__: Any) -> None:
+        """Others go on from what is saved; what is not, they do again with the same result."""
+        for place in revoked:
+            if place.topic == EVENTS.name and self._held.pop(place.partition, None) is not None:
+                metrics.lost(place.partition)
 
     async def _start(self) -> None:
         if not self._counts:
@@ -106,22 +151,36 @@ class FaustDetect:
 
     async def _work(self, batch: Sequence[Any]) -> None:
         number = batch[0].message.partition
-        partition = await self._partition(number, batch[0].message.generation_id or 0)
+        held = await self._hold(number, batch[0].message.generation_id or 0)
+        partition = held.partition
         await self._check_holes(number, partition.offset + 1, [event.message.offset for event in batch])
-        records = [Input(event.message.offset, event.message.value) for event in batch]
-        outcome = partition.run(records)  # step 2
+        outcome = partition.run([Input(event.message.offset, event.message.value) for event in batch])  # step 2
         await self._send(outputs.said(outcome, number, self._counts))  # step 3
-        await self._send(outputs.states(outcome, number))  # step 4
-        await self._send([outputs.checkpoint(outcome, number)])
-        partition.fold(outcome)  # step 5
+        partition.fold(outcome)  # step 4
+        held.unacked += batch
+        if self._held.get(number) is held:
+            metrics.counted(number, len(batch), outcome, len(partition))
+        if len(held.unacked) >= SAVE_RECORDS:
+            await self._save(number, held)
 
-    async def _partition(self, number: int, generation: int) -> Partition:
+    async def _save(self, number: int, held: _Held) -> None:
+        events, held.unacked = held.unacked, []
+        if not events or self._held.get(number) is not held:
+            return
+        save = held.partition.save()
+        await self._send(held.changelog.states(save))  # step 5
+        await self._send([held.changelog.checkpoint(save)])
+        await self._send(held.changelog.outdated(save))
+        for event in events:
+            event.ack()  # step 6
+
+    async def _hold(self, number: int, generation: int) -> _Held:
         """Return a partition's states, read anew in each generation of the group."""
-        known = self._partitions.get(number)
-        if known is None or known[0] < generation:
-            known = (generation, await restore(self._bus, number, self._rules))
-            self._partitions[number] = known
-        return known[1]
+        known = self._held.get(number)
+        if known is None or known.generation < generation:
+            known = _Held(generation, *await restore(self._bus, number, self._rules))
+            self._held[number] = known
+        return known
 
     async def _check_holes(self, number: int, wanted: int, offsets: Sequence[int]) -> None:
         for offset in offsets:

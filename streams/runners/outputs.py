@@ -1,10 +1,11 @@
 """What a batch writes, and in which order. Every runner keeps these steps; docs and crash tests carry the numbers.
 
 1. take records of a partition
-2. step them on a copy of the states (`engine.Partition.run`)
+2. step them on copies of the states (`engine.Partition.run`)
 3. publish findings and rejected records, and wait until each is acknowledged
-4. publish the changed states, each with its offset, and then the partition's own record; wait for each
-5. fold the new states in
+4. fold the new states in
+   … and once a second, or after some thousands of records:
+5. publish the states that changed since, each with its offset, and then the partition's own record; wait for each
 6. commit the offset
 """
 
@@ -16,8 +17,8 @@ import msgspec
 
 from domain import wire
 from domain.bus import partition_for
-from domain.topics import DETAIL_HEADER, DETECT_STATE, FINDINGS, REASON_HEADER, REJECTED, SOURCE_HEADER
-from streams.runners.engine import PARTITION_KEY, Outcome, save_partition
+from domain.topics import DETAIL_HEADER, FINDINGS, REASON_HEADER, REJECTED, SOURCE_HEADER
+from streams.runners.engine import Outcome
 
 MAX_DETAIL_BYTES = 2_000
 
@@ -29,14 +30,14 @@ class Output(msgspec.Struct, frozen=True):
         topic: Where.
         partition: Where in it.
         key: Recorder, or the partition's own key; None for what was rejected.
-        value: Its bytes.
+        value: Its bytes; None takes the key out of a changelog.
         headers: Beside it.
     """
 
     topic: str
     partition: int
     key: str | None
-    value: bytes
+    value: bytes | None
     headers: Mapping[str, bytes] = {}
 
 
@@ -58,14 +59,3 @@ def said(outcome: Outcome, partition: int, partitions: Mapping[str, int]) -> Ite
             SOURCE_HEADER: f"events/{partition}/{bad.offset}".encode(),
         }
         yield Output(REJECTED.name, partition % partitions[REJECTED.name], None, bad.value, headers)
-
-
-def states(outcome: Outcome, partition: int) -> Iterator[Output]:
-    """Step 4, first part: the recorders that changed."""
-    for key, value in outcome.recorders.items():
-        yield Output(DETECT_STATE.name, partition, key, value)
-
-
-def checkpoint(outcome: Outcome, partition: int) -> Output:
-    """Step 4, last: the partition's own record, which says that all before it is there."""
-    return Output(DETECT_STATE.name, partition, PARTITION_KEY, save_partition(outcome.partition))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,7 +10,11 @@ from detectors.contract import Thresholds
 from detectors.registry import rules
 from domain.bus import Bus
 from domain.settings import Settings
+from streams.runners import status
 from streams.runners.loop import DetectLoop
+
+_COLLECTOR = (20_000, 20, 20)
+"""States are trees without cycles: walking them for garbage finds none."""
 
 
 async def run(bus: Bus, settings: Settings) -> None:
@@ -26,7 +31,7 @@ def run_faust(bootstrap: str, bus: Bus, settings: Settings, data_dir: Path) -> N
     """Run the detectors under Faust on Kafka, with an event loop of its own, until SIGTERM; then end the process.
 
     Any trouble ends the process with a code other than 0, and its supervisor starts it again: whatever was not
-    acknowledged is then done again, with the same result.
+    acknowledged is then done again, with the same result. `/metrics` and `/healthz` are answered on `settings.http`.
 
     Args:
         bootstrap: `host:port[,host:port…]` of the brokers.
@@ -37,4 +42,7 @@ def run_faust(bootstrap: str, bus: Bus, settings: Settings, data_dir: Path) -> N
     from streams.runners import faust_app  # noqa: PLC0415 - Faust takes its time, and only this role needs it
 
     worker = faust_app.FaustDetect(bootstrap, bus, rules(Thresholds.of(settings)), data_dir=str(data_dir))
+    status.serve(settings.http, worker.trouble)
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR)
     faust_app.run(worker)

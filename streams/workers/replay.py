@@ -22,6 +22,8 @@ BATCH_LINES = 500
 def replay(lines: Iterable[str], policy: str, out: TextIO, err: TextIO, *, thresholds: Thresholds | None = None) -> int:
     """Run the detectors over lines of events.
 
+    At the end of the file, what waits only for its place in order is said, as the next ticks would bring it out.
+
     Args:
         lines: One JSON event each, in log order; empty lines are passed over. Read as they are needed.
         policy: Policy of recorders that name none.
@@ -39,6 +41,8 @@ def replay(lines: Iterable[str], policy: str, out: TextIO, err: TextIO, *, thres
         partition.fold(outcome)
         rejected += len(outcome.rejected)
         _write(outcome, out, err)
+    for said in partition.finish():
+        out.write(wire.encode(said.finding).decode() + "\n")
     out.flush()
     return 1 if rejected else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +11,7 @@ from detectors.registry import rules
 from domain import wire
 from domain.clock import Instant
 from domain.findings import Finding
-from streams.runners.engine import Input, Outcome, Partition
+from streams.runners.engine import PARTITION_KEY, Input, Outcome, Partition, save_partition
 
 START = Instant.parse("2026-03-02T09:00:00+08:00")
 SHA = "ab" * 32
@@ -64,8 +65,7 @@ def fragment(
         duration_s=duration,
         bytes=100_000,
         sha256=SHA,
-        codec="h264",
-        **fields,
+        **{"codec": "h264", **fields},
     )
 
 
@@ -97,6 +97,20 @@ def telemetry(when: float, recorder: str = "rec-1", **fields: object) -> Line:
     return event("telemetry", when, recorder, **{"device_at": at(when), **fields})
 
 
+def observation(when: float, recorder: str = "rec-1", session: str = "s1", **fields: object) -> Line:
+    """An observation of 4 s that end half a second before it is heard of; what is not named is a good day's picture."""
+    good = {"luma": 118.0, "contrast": 46.0, "sharpness": 310.0, "change": 0.02, "scene_shift": 0.05}
+    seen = {name: value for name, value in {**good, **fields}.items() if value is not None}
+    captured = round(when - 4.5, 3)
+    return event("observation", when, recorder, session_id=session, captured_at=at(captured), window_s=4.0, **seen)
+
+
+def observations(low: float, high: float, every: float = 4.0, **fields: object) -> list[Line]:
+    """Observations from `low` up to `high`, that not included."""
+    count = math.ceil((high - low) / every)
+    return [observation(round(low + index * every, 3), **fields) for index in range(count)]  # type: ignore[arg-type]
+
+
 def ticks(low: int, high: int) -> list[Line]:
     """One a second, both ends included."""
     return [{"type": "tick", "at": at(when)} for when in range(low, high + 1)]
@@ -120,10 +134,13 @@ def outcome(lines: Sequence[Line]) -> Outcome:
 
 
 def said(lines: Sequence[Line], kind: str | None = None) -> list[Finding]:
-    """Findings of a log, of one kind or of all; nothing may be rejected."""
-    result = outcome(lines)
+    """Findings of a whole log, of one kind or of all; nothing may be rejected."""
+    partition = Partition(rules())
+    result = partition.run(inputs(lines))
     assert result.rejected == []
-    return [one.finding for one in result.said if kind is None or one.finding.kind == kind]
+    partition.fold(result)
+    found = [one.finding for one in [*result.said, *partition.finish()]]
+    return [one for one in found if kind is None or one.kind == kind]
 
 
 def by_recorder(findings: Iterable[Finding]) -> dict[str, list[bytes]]:
@@ -132,6 +149,14 @@ def by_recorder(findings: Iterable[Finding]) -> dict[str, list[bytes]]:
     for one in findings:
         sorted_out.setdefault(one.recorder_id, []).append(wire.encode(one))
     return sorted_out
+
+
+def story(findings: list[Finding]) -> list[tuple[str, float, float]]:
+    """(status, detected at, began or ended at) of each."""
+    return [
+        (one.status, second(one.detected_at), second(one.ended_at if one.status == "closed" else one.began_at))
+        for one in findings
+    ]
 
 
 def recording(seed: int, recorders: int = 2, length: int = 180) -> list[Line]:
@@ -193,12 +218,32 @@ def _one_recorder(draw: random.Random, name: str, length: int) -> list[Line]:
     return lines
 
 
-def shuffled(lines: Sequence[Line], seed: int, lateness_ms: int = 10_000) -> list[Line]:
-    """The same lines, each standing up to the lateness behind; ticks too."""
+def shuffled(lines: Sequence[Line], seed: int, lateness_ms: int = 10_000, *, ticks_stay: bool = False) -> list[Line]:
+    """The same lines, each standing up to the lateness behind; ticks too, unless they stay in place."""
     draw = random.Random(seed)
-    return [
-        line
-        for _, line in sorted(
-            ((moment(one) + draw.uniform(0, lateness_ms - 1), one) for one in lines), key=lambda pair: pair[0]
-        )
-    ]
+
+    def place(line: Line) -> float:
+        stays = ticks_stay and line["type"] == "tick"
+        return moment(line) + (0 if stays else draw.uniform(0, lateness_ms - 1))
+
+    return [line for _, line in sorted(((place(line), line) for line in lines), key=lambda pair: pair[0])]
+
+
+def with_restarts(records: list[Input], sizes: list[int]) -> list[Finding]:
+    """Run in batches, each by a process that knows only what was saved; the first of each pair dies before saving."""
+    changelog: list[tuple[str, bytes]] = []
+    findings: list[Finding] = []
+    start = turn = 0
+    while start < len(records):
+        partition = Partition(rules())
+        partition.restore(changelog)
+        size = sizes[turn % len(sizes)]
+        turn += 1
+        partition.run(records[start : start + size + 7])  # dies here: nothing of it was saved
+        result = partition.run(records[max(0, start - 5) : start + size])  # and some records come again
+        findings += [one.finding for one in result.said]
+        partition.fold(result)
+        save = partition.save()
+        changelog += [*save.recorders.items(), (PARTITION_KEY, save_partition(save.partition))]
+        start += size
+    return [*findings, *(one.finding for one in partition.finish())]

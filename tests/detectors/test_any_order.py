@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.registry import rules
-from domain.findings import Finding
-from streams.runners.engine import PARTITION_KEY, Input, Partition, save_partition
+from streams.runners.engine import Input, Partition
 from tests.detectors.logs import (
     Line,
     by_recorder,
@@ -19,12 +18,12 @@ from tests.detectors.logs import (
     in_order,
     inputs,
     opened,
-    outcome,
     recording,
     registered,
     said,
     shuffled,
     ticks,
+    with_restarts,
 )
 
 SEEDS = range(20)
@@ -63,24 +62,6 @@ def test_recorders_do_not_touch_each_other(seed: int) -> None:
         assert by_recorder(said(alone)).get(name) == together.get(name)
 
 
-def with_restarts(records: list[Input], sizes: list[int]) -> list[Finding]:
-    """Run in batches, each by a process that knows only what was saved; the first of each pair dies before saving."""
-    changelog: list[tuple[str, bytes]] = []
-    findings: list[Finding] = []
-    start = turn = 0
-    while start < len(records):
-        partition = Partition(rules())
-        partition.restore(changelog)
-        size = sizes[turn % len(sizes)]
-        turn += 1
-        partition.run(records[start : start + size + 7])  # dies here: nothing of it was saved
-        result = partition.run(records[max(0, start - 5) : start + size])  # and some records come again
-        findings += [one.finding for one in result.said]
-        changelog += [*result.recorders.items(), (PARTITION_KEY, save_partition(result.partition))]
-        start += size
-    return findings
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 150), min_size=1, max_size=8), st.booleans())
 def test_cut_by_restarts_anywhere(seed: int, sizes: list[int], disordered: bool) -> None:
@@ -95,13 +76,16 @@ def test_a_crash_between_the_states_of_a_batch(seed: int) -> None:
     lines = recording(seed, recorders=4, length=90)
     records, expected = inputs(lines), by_recorder(said(lines))
     cut = len(records) // 2
-    first = Partition(rules()).run(records[:cut])
+    dying = Partition(rules())
+    first = dying.run(records[:cut])
+    dying.fold(first)
     draw = random.Random(seed)
-    saved = {name: value for name, value in first.recorders.items() if draw.random() < 0.5}
+    saved = {name: value for name, value in dying.save().recorders.items() if draw.random() < 0.5}
     partition = Partition(rules())
     partition.restore(saved.items())
     again = partition.run(records)
-    both = by_recorder([one.finding for one in [*first.said, *again.said]])
+    partition.fold(again)
+    both = by_recorder([one.finding for one in [*first.said, *again.said, *partition.finish()]])
     for name, statements in expected.items():
         assert list(dict.fromkeys(both[name])) == statements
         assert (len(both[name]) == len(statements)) or name not in saved
@@ -135,5 +119,6 @@ def test_one_late_fragment_does_not_make_the_log_wait() -> None:
 def test_a_state_stays_small_whatever_comes() -> None:
     lines: list[Line] = [registered(), opened()]
     lines += [fragment(7 * n % 5000, 3.0 * n, 1.0, feed=f"f{n % 40}", session=f"s{n % 90}") for n in range(3000)]
-    result = outcome(in_order(lines, ticks(0, 9010)))
-    assert max(len(state) for state in result.recorders.values()) < 200_000
+    partition = Partition(rules())
+    partition.fold(partition.run(inputs(in_order(lines, ticks(0, 9010)))))
+    assert max(len(state) for state in partition.save().recorders.values()) < 200_000
