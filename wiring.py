@@ -234,6 +234,14 @@ async def _detect(house: House) -> None:
     house.jobs["detect"] = lambda: detect.run(bus, house.settings)
 
 
+async def _analyse(house: House) -> None:
+    await _load("streams.workers.analyse")
+    from streams.workers import analyse
+
+    bus = await house.bus()
+    house.jobs["analyse"] = lambda: analyse.run(bus, house.settings, house.clock)
+
+
 async def _tick(house: House) -> None:
     from streams.workers import tick
 
@@ -262,6 +270,7 @@ ROLES: dict[str, Callable[[House], Awaitable[None]]] = {
     "ingest": _ingest,
     "store": _store,
     "detect": _detect,
+    "analyse": _analyse,
     "tick": _tick,
     "console": _console,
 }

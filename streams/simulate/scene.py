@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from domain.clock import Instant
 from streams.simulate.script import Device
+from streams.simulate.voice import speech
 
 Picture = NDArray[np.uint8]
 
@@ -144,6 +145,16 @@ def tone(start_s: float, duration_s: float, rate: int, level: float = 0.1) -> ND
     beep = np.where(moments % 1.0 < 0.1, np.sin(2 * np.pi * 880 * moments), 0.0)
     hiss = np.random.default_rng(round(start_s * 50)).normal(0, 0.01, moments.shape)
     return ((level * beep + hiss) * 32_000).clip(-32_768, 32_767).astype(np.int16)
+
+
+def heard(device: Device, elapsed_s: float, rate: int) -> NDArray[np.int16]:
+    """Return the 20 ms that a microphone hears so many seconds into the run, shape (samples,), int16."""
+    faults = {fault.do: fault for fault in device.faults(elapsed_s)}
+    if "mute" in faults:
+        return np.zeros(round(AUDIO_FRAME_S * rate), np.int16)
+    if "speak" in faults:
+        return speech(elapsed_s - faults["speak"].at_s, AUDIO_FRAME_S, rate)
+    return tone(elapsed_s, AUDIO_FRAME_S, rate)
 
 
 class SoundEncoder:

@@ -43,6 +43,7 @@ Do = Literal[
     "blur",
     "night",
     "mute",  # the microphone is dead
+    "speak",  # somebody explains aloud
     "mute_stream",  # RTSP: connected, playing, and nothing comes
     "refuse",  # RTSP: connections are refused
 ]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from domain.clock import Clock
-from streams.simulate.scene import AUDIO_FRAME_S, EncodedUnit, Scene, SoundEncoder, VideoEncoder, tone
+from streams.simulate.scene import AUDIO_FRAME_S, EncodedUnit, Scene, SoundEncoder, VideoEncoder, heard
 from streams.simulate.script import Device
 
 Listener = Callable[[EncodedUnit], None]
@@ -71,8 +71,7 @@ class Source:
                 self._wants_keyframe.clear()
                 units = video.encode(scene.draw(due_s, self._clock.now()), due_s, keyframe=wanted)
             else:
-                level = 0.0 if device.has("mute", due_s) or not device.audio else 0.1
-                units = sound.encode(tone(due_s, AUDIO_FRAME_S, sound.rate, level), due_s) if device.audio else []
+                units = sound.encode(heard(device, due_s, sound.rate), due_s) if device.audio else []
             pictures += picture_due <= sound_due
             sounds += picture_due > sound_due
             if units and not loop.is_closed():

@@ -1,0 +1,1 @@
+"""Looking at keyframes and listening to sound, beside the recording path, in processes that may die."""

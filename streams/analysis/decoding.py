@@ -1,0 +1,155 @@
+"""Decoding of a fragment's first keyframe and of its sound, by FFmpeg through PyAV. Runs in a child process only."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final, NamedTuple
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import InvalidMedia
+from streams.analysis.wire import MAX_PICTURE_HEIGHT, PICTURE_WIDTH, Picture
+
+CODECS: Final = frozenset({"h264", "hevc", "aac", "pcm_alaw", "pcm_mulaw", "opus", "libopus"})
+"""Decoders that may run, whatever a file asks for."""
+SOUND_RATE: Final = 16_000
+MAX_SOUND_S: Final = 60
+MAX_PIXELS: Final = 8192 * 4352
+_PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
+_OPTIONS: Final = {"codec_whitelist": ",".join(sorted(CODECS)), "format_whitelist": "mov", "protocol_whitelist": ""}
+
+
+class Decoded(NamedTuple):
+    """What was in a fragment.
+
+    Attributes:
+        picture: Its first keyframe.
+        samples: Sound, mono, 16 kHz, float32 from −1 to 1, shape (samples,).
+        problems: What could not be decoded, and why.
+    """
+
+    picture: Picture | None
+    samples: NDArray[np.float32] | None
+    problems: list[str]
+
+
+def decode(data: bytes, *, look: bool, hear: bool) -> Decoded:
+    """Decode a fragment as far as asked.
+
+    Raises:
+        InvalidMedia: It is no MP4, or what is in it is not on the list of codecs.
+    """
+    try:
+        with av.open(io.BytesIO(data), "r", format="mov", options=dict(_OPTIONS)) as container:
+            return _decoded(container, look=look, hear=hear)
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        msg = f"{type(error).__name__}: {error}"
+        raise InvalidMedia(msg) from error
+
+
+def _decoded(container: Any, *, look: bool, hear: bool) -> Decoded:
+    eye = _Eye(container.streams.video[0]) if look and container.streams.video else None
+    ear = _Ear(container.streams.audio[0]) if hear and container.streams.audio else None
+    organs = {organ.stream.index: organ for organ in (eye, ear) if organ is not None}
+    if not organs:
+        return Decoded(None, None, [])
+    for packet in container.demux([organ.stream for organ in organs.values()]):
+        organs[packet.stream.index].take(packet)
+        if ear is None and eye is not None and eye.done:
+            break
+    problems = [organ.problem for organ in organs.values() if organ.problem]
+    return Decoded(eye.picture if eye else None, ear.samples() if ear else None, problems)
+
+
+def _admitted(stream: Any) -> Any:
+    """Return a stream whose codec is on the list, with one thread to decode it."""
+    codec = stream.codec_context
+    if codec is None or codec.name not in CODECS:
+        msg = f"codec {codec.name if codec is not None else 'unknown'} is not on the list"
+        raise InvalidMedia(msg)
+    codec.thread_count = 1
+    return stream
+
+
+class _Eye:
+    """Takes the first keyframe and nothing else."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = _admitted(stream)
+        self.picture: Picture | None = None
+        self.problem = ""
+        self.done = False
+        if not 0 < stream.width * stream.height <= MAX_PIXELS:
+            msg = f"pictures of {stream.width}x{stream.height}"
+            raise InvalidMedia(msg)
+
+    def take(self, packet: Any) -> None:
+        if self.done or not packet.is_keyframe or not packet.size:
+            return
+        self.done = True
+        codec = self.stream.codec_context
+        try:
+            frames = codec.decode(packet) or codec.decode(None)
+        except av.FFmpegError as error:
+            self.problem = f"picture: {error}"
+            return
+        if frames:
+            self.picture = measure(frames[0])
+        else:
+            self.problem = "picture: a keyframe without a picture"
+
+
+class _Ear:
+    """Takes all the sound there is."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = _admitted(stream)
+        self.problem = ""
+        self._resampler: Any = av.AudioResampler(format="flt", layout="mono", rate=SOUND_RATE)
+        self._pieces: list[NDArray[np.float32]] = []
+        self._left = MAX_SOUND_S * SOUND_RATE
+
+    def take(self, packet: Any) -> None:
+        if self._left <= 0 or not packet.size:
+            return
+        try:
+            for frame in self.stream.codec_context.decode(packet):
+                self._keep(self._resampler.resample(frame))
+        except (av.FFmpegError, ValueError) as error:
+            self.problem = f"sound: {error}"
+
+    def samples(self) -> NDArray[np.float32] | None:
+        return np.concatenate(self._pieces) if self._pieces else None
+
+    def _keep(self, frames: Any) -> None:
+        for frame in frames:
+            piece = frame.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            self._pieces.append(piece)
+            self._left -= len(piece)
+
+
+def measure(frame: Any) -> Picture:
+    """Measure a decoded picture, and scale it down for what is compared between pictures.
+
+    Raises:
+        ValueError: Much higher than wide.
+    """
+    if frame.format.name not in _PLANAR:
+        frame = frame.reformat(format="yuv420p")
+    luma = _plane(frame.planes[0])
+    mean, deviation = cv2.meanStdDev(luma)
+    height = max(1, round(frame.height * PICTURE_WIDTH / frame.width))
+    if height > MAX_PICTURE_HEIGHT:
+        msg = f"a picture of {frame.width}x{frame.height}"
+        raise ValueError(msg)
+    small = cv2.resize(luma, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    colour = sum(float(np.abs(_plane(plane)[::4, ::4].astype(np.int16) - 128).mean()) for plane in frame.planes[1:3])
+    return Picture(float(mean[0][0]), float(deviation[0][0]), colour / 2, height, small.tobytes())
+
+
+def _plane(plane: Any) -> NDArray[np.uint8]:
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[: plane.height, : plane.width]
