@@ -9,6 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from domain.clock import SystemClock
 from domain.media import AccessUnit, Codec
@@ -87,7 +88,7 @@ class Server:
         async def page(_request: Request) -> HTMLResponse:
             return HTMLResponse(PAGE)
 
-        app.add_api_route("/", page, response_model=None)
+        app.router.routes.append(Route("/", page))
         server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="warning", lifespan="off"))
         serving = asyncio.create_task(server.serve())
         await until(lambda: server.started)
