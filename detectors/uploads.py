@@ -217,7 +217,7 @@ class Upload:
 
     def _finding(self, name: str, footage: Footage, status: Status, context: Context, ended_at: int | None) -> Finding:
         deadline = _deadline(footage, context)
-        timely = deadline is None or deadline.store_by is None
+        timely = policy_of(context).store_by.within is None and not footage.remote
         severity: Severity = "critical" if self._overdue and not footage.days_off_only else "warning"
         return finding(
             context,
