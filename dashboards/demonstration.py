@@ -40,7 +40,11 @@ async def _show_lines(fleet: Fleet, clock: Clock, console: Console) -> None:
 
 
 async def summary(fleet: Fleet, catalog: Catalog, clock: Clock) -> bool:
-    """Wait a little for the store, then say what was recorded and found; True when everything is in the store."""
+    """Wait a little for the store, then say what was recorded and found; True when anything was stored.
+
+    What is found counts up to now: the cameras have just been switched off, and are about to be missed.
+    """
+    found = Counter(fleet.state.findings_total)
     await _settle(fleet, clock)
     console = Console()
     segments, size = 0, 0
@@ -49,7 +53,6 @@ async def summary(fleet: Fleet, catalog: Catalog, clock: Clock) -> bool:
         segments, size = segments + len(page.items), size + sum(row.bytes for row in page.items)
     pending = sum(recorder.pending_fragments for recorder in fleet.recorders.values())
     console.print(f"\n入库 stored: {segments} segments, {size / 1e6:.1f} MB; 待存 pending: {pending} fragments")
-    found = Counter(fleet.state.findings_total)
     for kind, count in sorted(found.items()):
         console.print(f"发现 found: {kind} ×{count}", highlight=False)
     return segments > 0
