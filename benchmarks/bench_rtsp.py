@@ -1,6 +1,6 @@
 """From socket to stored object: CPU and memory a stream, beside one FFmpeg a camera, on the same cameras in one run.
 
-python -m benchmarks.bench_rtsp [--short] [--streams 1 10 20] [--window 60] [--rounds 2] [--json FILE]
+python -m benchmarks.bench_rtsp [--short] [--streams 1 10 20] [--window 60] [--rounds 2] [--role up] [--json FILE]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.meter import Reading, measure, threads_cpu_s
 from benchmarks.report import parser, publish, spread, table
-from benchmarks.systems import Cameras, Ffmpeg, embedded
+from benchmarks.systems import RECORDING, Cameras, Ffmpeg, embedded
 from tests.services.process import poll_until
 
 MBIT = 1e6 / 8
@@ -44,6 +44,7 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--window", type=float, default=60.0, help="seconds measured; a segment is 60 s long")
     options.add_argument("--settle", type=float, default=10.0, help="seconds before, so that the start does not count")
     options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--role", default=RECORDING, help="roles in our process; up for all, analysis included")
     options.add_argument("--only", nargs="+", default=["liuhen", "ffmpeg"], choices=["liuhen", "ffmpeg"])
     found = options.parse_args()
     if found.short:
@@ -52,7 +53,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _liuhen(folder: Path, urls: list[str], cameras: Cameras, arguments: argparse.Namespace) -> dict[str, Any]:
-    with embedded(folder, urls) as system:
+    with embedded(folder, urls, arguments.role) as system:
         poll_until(lambda: system.media_bytes() > 100_000 * len(urls), "media comes", 60)
         time.sleep(arguments.settle)
         media = system.media_bytes()

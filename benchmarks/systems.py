@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -45,7 +46,7 @@ class Cameras(Server):
 
 
 class Liuhen(Server):
-    """One process of ours: `liuhen up`, or one role.
+    """One process of ours: `liuhen up`, one role, or several (`ingest+store`).
 
     Args:
         directory: Configuration and data.
@@ -83,17 +84,23 @@ class Liuhen(Server):
         self._config.write_text("\n".join(lines) + "\n")
 
     def command(self) -> Sequence[str]:
+        if "+" in self.role:
+            return [sys.executable, "-m", "benchmarks.roles", str(self._config), *self.role.split("+")]
         return [sys.executable, "-m", "liuhen", "--config", str(self._config), self.role]
 
     def environment(self) -> Mapping[str, str]:
         return {"PYTHONPATH": str(ROOT)}
 
     def is_ready(self) -> bool:
-        return self.role == "detect" or accepts(self.port)  # under Faust it serves no HTTP
+        if self.role == "detect":  # under Faust it serves no HTTP
+            return True
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).is_success
+        return False
 
     def metrics(self) -> dict[str, float]:
         """All its figures, by name and labels as they stand."""
-        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=10).text
+        text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=30).text
         return {name: float(value) for name, value in re.findall(r"^([^#\s][^\n]*) (\S+)$", text, re.MULTILINE)}
 
     def media_bytes(self) -> float:
@@ -101,15 +108,19 @@ class Liuhen(Server):
         return sum(value for name, value in self.metrics().items() if name.startswith("liuhen_media_bytes_total"))
 
 
-def embedded(directory: Path, urls: Sequence[str]) -> Liuhen:
-    """All roles in one process on the embedded log, pulling these cameras."""
+RECORDING = "ingest+store+detect+tick+console"
+"""All roles but `analyse`, which decodes pictures beside the recording path; the peer looks at none."""
+
+
+def embedded(directory: Path, urls: Sequence[str], role: str = RECORDING) -> Liuhen:
+    """These roles in one process on the embedded log, pulling these cameras."""
     directory.mkdir(parents=True, exist_ok=True)
     settings = {
         "bus": f"embedded:{directory}/log",
         "store": f"file:{directory}/store",
         "catalog": f"sqlite:///{directory}/catalog.db",
     }
-    return Liuhen(directory, settings, recorders=registrations(urls))
+    return Liuhen(directory, settings, role, registrations(urls))
 
 
 def on_services(directory: Path, urls: Sequence[str], kafka: KafkaServer, minio: MinioServer) -> list[Liuhen]:
