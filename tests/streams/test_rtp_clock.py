@@ -162,3 +162,30 @@ def test_pauses_of_hours_keep_time() -> None:
         for now_s in moments
     ]
     assert [round((b - a) / 10) for a, b in pairwise(captured)] == [4, 720_000, 4]
+
+
+def test_a_clock_set_back_by_less_than_reordering_reaches_is_found_out_and_bridged() -> None:
+    unwrapper = TimestampUnwrapper(RATE)
+    clock = CaptureClock(RATE)
+    late, jumps = [], 0
+    for number in range(500):
+        arrival_s = number / 25
+        back = number // 100 * 4 * RATE  # 4 s, each 4 s
+        pts = unwrapper.unwrap((number * RATE // 25 - back) % 2**32, arrival_s)
+        if unwrapper.jumps != jumps:
+            jumps = unwrapper.jumps
+            clock.restart()
+        moment = clock.captured_at(pts, arrival_s, wall(arrival_s))
+        late.append((wall(arrival_s) - moment) / 1000)
+    assert jumps == 4
+    assert max(late[100 * number + 20 + extra] for number in range(5) for extra in range(80)) < 0.1
+    assert max(late) <= 4.1
+
+
+def test_pictures_reordered_as_deep_as_may_be_are_no_jump() -> None:
+    unwrapper = TimestampUnwrapper(RATE)
+    for group in range(20):
+        first = group * 17
+        for place in (first + 16, *range(first, first + 16)):
+            assert unwrapper.unwrap(place * 3600, first / 25) == place * 3600
+    assert unwrapper.jumps == 0

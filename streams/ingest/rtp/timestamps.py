@@ -7,6 +7,8 @@ from typing import Final
 _JUMP_AHEAD_S: Final = 10.0
 _JUMP_BACK_S: Final = 5.0
 """No reordering of pictures reaches so far back."""
+_MOST_REORDERED: Final = 16
+"""Pictures that H.264 and H.265 may send after one that is shown later; with more of them, time itself went back."""
 
 
 class TimestampUnwrapper:
@@ -25,6 +27,9 @@ class TimestampUnwrapper:
         self._timestamp = -1
         self._pts = 0
         self._arrival_s = 0.0
+        self._newest = 0
+        self._newest_s = 0.0
+        self._behind = 0
         self._restart = False
 
     def restart(self) -> None:
@@ -40,6 +45,7 @@ class TimestampUnwrapper:
         """
         if self._timestamp < 0:
             self._pts = timestamp
+            self._newest = timestamp - 1
         else:
             step = ((timestamp - self._timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
             passed_s = arrival_s - self._arrival_s
@@ -50,7 +56,17 @@ class TimestampUnwrapper:
             self._pts += step
         self._timestamp = timestamp
         self._arrival_s = arrival_s
+        self._watch_the_newest(arrival_s)
         return self._pts
+
+    def _watch_the_newest(self, arrival_s: float) -> None:
+        """Tell pictures sent out of order, of which one soon is the newest again, from a clock that was set back."""
+        self._behind += 1
+        if self._pts <= self._newest and self._behind > _MOST_REORDERED:
+            self.jumps += 1
+            self._pts = self._newest + max(1, round((arrival_s - self._newest_s) * self._rate))
+        if self._pts > self._newest:
+            self._newest, self._newest_s, self._behind = self._pts, arrival_s, 0
 
     def locate(self, timestamp: int) -> int | None:
         """Unwrap a timestamp near the newest one (a sender report's) without taking it as one; None before any."""
