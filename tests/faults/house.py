@@ -41,6 +41,12 @@ class Program(Server):
     def is_ready(self) -> bool:
         return self.port == 0 or accepts(self.port)
 
+    def samples(self, name: str, **labels: str) -> list[float]:
+        """Return what its `/metrics` says of a metric, one value a set of labels that holds these."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10).read().decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return [one.value for one in samples if one.name == name and labels.items() <= one.labels.items()]
+
 
 class House:
     """Kafka's and MinIO's addresses, five roles, and a keeper that starts again whatever ends."""
@@ -139,20 +145,18 @@ class Embedded:
         self.store = Path(known["LIUHEN_STORE"].removeprefix("file:"))
         self.program = Program(directory / "up", ["up"], known, device_port)
 
-    def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that carry these labels."""
-        text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10).read().decode()
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
-
 
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
-def write_fleet(directory: Path, device_port: int, rtsp_port: int) -> Path:
-    """Write `recorders.toml` and a script of two cameras and two recorders; the answer is the script's path."""
+def write_fleet(directory: Path, device_port: int, rtsp_port: int, more: Mapping[str, str] | None = None) -> Path:
+    """Write `recorders.toml` and a script of two cameras and two recorders; the answer is the script's path.
+
+    `more` is what the script says of a device besides.
+    """
+    more = more or {}
     recorders, devices = [], []
     for number in (1, 2):
         url = f"rtsp://127.0.0.1:{rtsp_port}/cam-{number}"
@@ -160,7 +164,10 @@ def write_fleet(directory: Path, device_port: int, rtsp_port: int) -> Path:
             f'[[recorder]]\nrecorder_id="cam-{number}"\nkind="premises_camera"\nurl="{url}"\ncontinuous=true'
         )
         recorders.append(f'[[recorder]]\nrecorder_id="rec-{number}"\nkind="body_worn"\ntoken="{TOKEN}"')
-        devices.append(f'[[device]]\nid="cam-{number}"\nkind="premises_camera"\ngop_s=0.5\nwidth=320\nheight=180')
+        devices.append(
+            f'[[device]]\nid="cam-{number}"\nkind="premises_camera"\ngop_s=0.5\nwidth=320\nheight=180\n'
+            + more.get(f"cam-{number}", "")
+        )
         devices.append(
             f'[[device]]\nid="rec-{number}"\nkind="body_worn"\ntoken="{TOKEN}"\ngop_s=0.5\nwidth=320\nheight=180'
         )

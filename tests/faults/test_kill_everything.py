@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.evidence import Missing, Trace, check_bucket, check_directory, check_findings, gaps, read_trace
+from tests.faults.evidence import Missing, check_bucket, check_directory, check_findings, gaps, read_trace
 from tests.faults.house import BUCKET, ROLES, Embedded, House, Keeper, Program, now_ms, write_fleet
+from tests.faults.settling import drained
 from tests.services.kafka import KafkaServer
 from tests.services.minio import MinioServer
 from tests.services.process import free_port
@@ -87,21 +88,6 @@ def _kill_in_turn(kill: Callable[[str], None], roles: Sequence[str], count: int)
         kills.append((now_ms(), role))
         kill(role)
     return kills
-
-
-async def drained(address: str, check: Callable[[Trace], int], within_s: float = 120) -> Trace:
-    """Wait until what the log has is in the store, and return what the log has."""
-    deadline = time.monotonic() + within_s
-    while True:
-        trace = await read_trace(address)
-        try:
-            assert check(trace) > 0
-        except AssertionError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(2)
-        else:
-            return trace
 
 
 def check_losses(recorder: str, missing: list[Missing], kills: list[Kill]) -> None:
