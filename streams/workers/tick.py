@@ -101,7 +101,8 @@ async def _tick(bus: Bus, at: Instant) -> None:
     value = wire.encode(Tick(at=at))
     sends = [bus.publish(EVENTS.name, None, value, partition=number) for number in range(bus.partitions(EVENTS.name))]
     try:
-        results = await asyncio.wait_for(asyncio.gather(*sends, return_exceptions=True), GIVE_UP_S)
+        async with asyncio.timeout(GIVE_UP_S):
+            results = await asyncio.gather(*sends, return_exceptions=True)
     except TimeoutError:
         _log.warning("tick %s was not acknowledged within %.0f s", at, GIVE_UP_S)
         return
