@@ -48,7 +48,9 @@ def _arguments() -> argparse.Namespace:
     return found
 
 
-class _Worker(Server):
+class Worker(Server):
+    """A worker process of either side."""
+
     name = "faust"
 
     def __init__(self, directory: Path, side: str, bootstrap: str) -> None:
@@ -71,7 +73,7 @@ def _round(folder: Path, turn: int, arguments: argparse.Namespace) -> list[dict[
     with KafkaServer(folder / "kafka") as kafka:
         written = asyncio.run(_write_all(kafka.bootstrap, arguments))
         for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
-            with _Worker(folder / side, side, kafka.bootstrap) as worker:
+            with Worker(folder / side, side, kafka.bootstrap) as worker:
                 runs.append({"side": side, "turn": turn, **_timed(worker, written)})
             print(runs[-1], flush=True)
     return runs
@@ -103,7 +105,7 @@ async def _write(bus: Bus, arguments: argparse.Namespace) -> int:
     return count + len(await asyncio.gather(*sends))
 
 
-def _timed(worker: _Worker, total: int) -> dict[str, float]:
+def _timed(worker: Worker, total: int) -> dict[str, float]:
     """From the first events counted in to the last; the start of the process does not count."""
     path = worker.directory / "progress"
     poll_until(lambda: bool(_readings(path)) and _readings(path)[-1][2] >= total, "all is counted in", 600, 0.2)

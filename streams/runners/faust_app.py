@@ -36,6 +36,10 @@ SAVE_RECORDS = 4_000
 """States are saved so often: what a crash repeats, at most, and fewer than Faust buffers."""
 SEND_TIMEOUT_S = 60.0
 STUCK_S = 30.0
+"""Without a save for so long, `/healthz` says so."""
+STANDSTILL_S = 20.0
+"""A partition held whose events go on while its offset does not for so long ends the process."""
+WORK_TIMEOUT_S = 120.0
 EXIT_TROUBLE = 70
 """Exit code (sysexits EX_SOFTWARE) on anything but being asked to stop."""
 
@@ -44,6 +48,10 @@ _log = logging.getLogger(__name__)
 
 class HoleError(Exception):
     """Events between the last one counted in and this one were not handed over."""
+
+
+class StandstillError(Exception):
+    """Events are there, and are not handed over."""
 
 
 class _Held:
@@ -79,6 +87,7 @@ class FaustDetect:
         self._rules = rules
         self._held: dict[int, _Held] = {}
         self._counts: dict[str, int] = {}
+        self._progress: dict[int, tuple[int | None, float]] = {}
         self._busy = asyncio.Lock()  # the agent and the timer take turns
         self._alive_at = time.monotonic()
         self.app = faust.App(
@@ -118,7 +127,7 @@ class FaustDetect:
         try:
             await self._start()
             async for events in stream.noack_take(BATCH_RECORDS, within=WITHIN_S):  # step 1
-                async with self._busy:
+                async with self._busy, asyncio.timeout(WORK_TIMEOUT_S):
                     for batch in _runs(events):
                         await self._work(batch)
         except asyncio.CancelledError:
@@ -131,16 +140,18 @@ class FaustDetect:
         try:
             async with self._busy:
                 self._alive_at = time.monotonic()
-                for number, held in list(self._held.items()):
-                    await self._save(number, held)
+                async with asyncio.timeout(WORK_TIMEOUT_S):
+                    for number, held in list(self._held.items()):
+                        await self._save(number, held)
+                    await self._check_progress()
         except asyncio.CancelledError:
             raise
         except Exception:
             _die()
 
-    async def _lose(self, *_: Any, revoked: Iterable[Any] = (), **__: Any) -> None:
+    async def _lose(self, _: Any, /, *revoked: Any, **__: Any) -> None:
         """Others go on from what is saved; what is not, they do again with the same result."""
-        for place in revoked:
+        for place in revoked[0]:
             if place.topic == EVENTS.name and self._held.pop(place.partition, None) is not None:
                 metrics.lost(place.partition)
 
@@ -181,6 +192,28 @@ class FaustDetect:
             known = _Held(generation, *await restore(self._bus, number, self._rules))
             self._held[number] = known
         return known
+
+    async def _check_progress(self) -> None:
+        """After a rebalance Faust may hold a partition and fetch nothing of it."""
+        now = time.monotonic()
+        assigned = {place.partition for place in self.app.consumer.assignment() if place.topic == EVENTS.name}
+        self._progress = {number: seen for number, seen in self._progress.items() if number in assigned}
+        for number in assigned:
+            held = self._held.get(number)
+            offset = held.partition.offset if held is not None else -1
+            seen_offset, seen_at = self._progress.get(number, (None, now))
+            if offset == seen_offset and now - seen_at < STANDSTILL_S:
+                continue
+            if offset == seen_offset:
+                await self._check_standstill(number, held)
+            self._progress[number] = (offset, now)
+
+    async def _check_standstill(self, number: int, held: _Held | None) -> None:
+        partition = held.partition if held is not None else (await restore(self._bus, number, self._rules))[0]
+        _, end = await self._bus.bounds(TopicPartition(EVENTS.name, number))
+        if partition.offset + 1 < end:
+            msg = f"events/{number} goes to {end}, and nothing came after {partition.offset} for {STANDSTILL_S:.0f} s"
+            raise StandstillError(msg)
 
     async def _check_holes(self, number: int, wanted: int, offsets: Sequence[int]) -> None:
         for offset in offsets:

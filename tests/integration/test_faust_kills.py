@@ -88,6 +88,11 @@ async def is_done(bus: Bus) -> bool:
     return True
 
 
+async def progress(bus: Bus) -> list[tuple[int, int]]:
+    ends = [(await bus.bounds(TopicPartition(EVENTS.name, number)))[1] for number in range(PARTITIONS)]
+    return [((await restore(bus, number, rules()))[0].offset, end) for number, end in enumerate(ends)]
+
+
 async def statements(bus: Bus) -> tuple[dict[str, list[bytes]], int]:
     """Per recorder and in order, each statement once (a repeated one has the same bytes); and how many stood there."""
     result: dict[str, list[bytes]] = {}
@@ -112,11 +117,15 @@ def replayed(lines: list[Line]) -> dict[str, list[bytes]]:
 
 
 async def until_done(bus: Bus, workers: list[FaustWorker], timeout_s: float = 90) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await is_done(bus):
-            for worker in workers:
-                worker.supervise()
-            await asyncio.sleep(0.3)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await is_done(bus):
+                for worker in workers:
+                    worker.supervise()
+                await asyncio.sleep(0.3)
+    except TimeoutError as failure:
+        failure.add_note(f"counted in and end: {await progress(bus)}")
+        raise
 
 
 @pytest.mark.kafka
