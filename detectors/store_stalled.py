@@ -29,12 +29,14 @@ class Queue(msgspec.Struct, frozen=True, array_like=True):
         slack: Longest remnant that counts as nothing.
         began: Arrival of the fragment that the open finding is about; 0 for none.
         used: `now` of the latest change.
+        oldest: Arrival of the oldest that waits; 0 for none.
     """
 
     waiting: Pieces = ()
     slack: int = JOIN_MS
     began: int = 0
     used: int = 0
+    oldest: int = 0
 
 
 class State(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class StoreStalled:
             known = queues.get(event.session_id)
             if known is not None:
                 waiting = remove(known.waiting, int(event.from_), int(event.to), known.slack)
-                queues = _with(queues, event.session_id, msgspec.structs.replace(known, waiting=waiting))
+                queues = _with(queues, event.session_id, _left(known, waiting))
         findings: list[Finding] = []
         queues, wake_at = _judged(queues, int(event.at), context, findings)
         return Step(before if queues is before.queues else State(queues), findings, wake_at)
@@ -71,7 +73,13 @@ def _arrived(queue: Queue, event: Fragment) -> Queue:
     end = event.captured_at + ms(event.duration_s)
     waiting = add(queue.waiting, int(event.captured_at), end, int(event.at), apart=True)
     waiting, slack = bounded(waiting, queue.slack)
-    return Queue(waiting, slack, queue.began, int(event.at))
+    oldest = min(queue.oldest, int(event.at)) if queue.oldest else int(event.at)
+    return Queue(waiting, slack, queue.began, int(event.at), oldest if waiting else 0)
+
+
+def _left(queue: Queue, waiting: Pieces) -> Queue:
+    oldest = min((one.at for one in waiting), default=0)
+    return Queue(waiting, queue.slack, queue.began, queue.used, oldest)
 
 
 def _with(queues: dict[str, Queue], session_id: str, queue: Queue) -> dict[str, Queue]:
@@ -86,15 +94,15 @@ def _judged(
 ) -> tuple[dict[str, Queue], int | None]:
     after, wake_at = context.thresholds.store_after_ms, None
     for session_id, queue in list(queues.items()):
-        oldest = min((one.at for one in queue.waiting), default=None)
+        oldest = queue.oldest
         changed = queue
-        if queue.began and (oldest is None or oldest + after // 2 > context.now):
+        if queue.began and (not oldest or oldest + after // 2 > context.now):
             findings.append(_finding(session_id, queue, "closed", context, at))
             changed = msgspec.structs.replace(queue, began=0)
-        elif not queue.began and oldest is not None and oldest + after <= context.now:
+        elif not queue.began and oldest and oldest + after <= context.now:
             changed = msgspec.structs.replace(queue, began=oldest)
             findings.append(_finding(session_id, changed, "opened", context, None))
-        elif not queue.began and oldest is not None:
+        elif not queue.began and oldest:
             wake_at = oldest + after if wake_at is None else min(wake_at, oldest + after)
         if not changed.waiting and not changed.began:
             queues = {name: one for name, one in queues.items() if name != session_id}

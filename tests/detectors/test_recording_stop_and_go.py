@@ -12,7 +12,7 @@ KIND = "recording.stop_and_go"
 
 
 def found(*parts: list[Line], policy: str = "wucheng", **session: object) -> list[Finding]:
-    return said(in_order([registered(policy=policy), opened(0.1, **session)], *parts), KIND)
+    return said(in_order([registered(policy=policy), opened(0.1, **session)], *parts), KIND)  # type: ignore[arg-type]
 
 
 def stops(count: int, reason: str = "officer") -> list[Line]:

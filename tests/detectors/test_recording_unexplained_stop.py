@@ -30,7 +30,7 @@ ALL = [*VOICED, "zhuhui", "zhanhe"]
 
 
 def explanation(when: float, method: str = "voice", cause: str = "bad_weather", **fields: object) -> Line:
-    return event("explanation", when, session_id="s1", method=method, cause=cause, by="officer-7", **fields)
+    return {**event("explanation", when, session_id="s1", method=method, cause=cause, by="officer-7"), **fields}
 
 
 def heard(captured: float, speech: float, window: float = 4.0) -> Line:
