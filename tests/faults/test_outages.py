@@ -1,4 +1,6 @@
-"""The log, then the object store, is away while four feeds run: nothing is lost, and the backlog drains by itself.
+"""Rubbish on the log, then the log away, then the object store, while four feeds run undisturbed.
+
+Nothing is lost, the rubbish is rejected with its reason, and each backlog drains by itself.
 
 `FAULT_AWAY_S` sets for how long each, seconds.
 """
@@ -14,6 +16,7 @@ import pytest
 
 from tests.faults.evidence import check_bucket, check_findings, gaps, read_trace
 from tests.faults.house import BUCKET, House, Program, now_ms, write_fleet
+from tests.faults.log_garbage import put_garbage, told_reasons
 from tests.faults.settling import drained, wait_until
 from tests.services.kafka import KafkaServer
 from tests.services.minio import MinioServer
@@ -48,6 +51,13 @@ async def test_nothing_is_lost_while_the_log_or_the_store_is_away(
 
         with Program(tmp_path / "sim", ["simulate", "--script", str(script)], {}):
             wait_until(lambda: lag_s() > 5, "four feeds run")
+            put = put_garbage(kafka.bootstrap, partitions=4)
+            pids = {role: program.pid for role, program in house.programs.items()}
+            wait_until(lambda: told_reasons(kafka.bootstrap, 4).total() > put / 4, "rubbish is told")
+            time.sleep(5)
+            assert pids == {role: program.pid for role, program in house.programs.items()}, "rubbish ends no process"
+            counted = {role: sum(house.programs[role].samples("liuhen_rejected_total")) for role in ("ingest", "store")}
+            assert min(counted.values()) > 0, counted
             before = spooled()
 
             kafka.kill()

@@ -1,15 +1,17 @@
 """Pulling: back-off, one camera's faults kept from the others, days that change at midnight."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from domain import wire
 from domain.clock import Clock, Instant, ManualClock, SystemClock
 from domain.errors import InvalidMedia, NotAuthorized, Unavailable
-from domain.events import Fragment, SessionEnded, SessionOpened
+from domain.events import Fragment, SessionEnded, SessionOpened, SessionResumed, SessionStopped
 from domain.registry import Registration
 from domain.settings import Settings
 from domain.topics import EVENTS, MEDIA, REGISTRY, REJECTED
@@ -18,6 +20,7 @@ from streams.ingest.days import day_session, midnight_after
 from streams.ingest.rtsp.options import RtspOptions
 from streams.ingest.service import IngestService
 from streams.ingest.sink import Sink
+from streams.ingest.standing import Standing
 from tests.streams.flaky_bus import FlakyBus, everything, flaky, until_count
 from tests.streams.units import START, VIDEO, picture
 
@@ -205,3 +208,89 @@ def test_days_are_chinas() -> None:
     assert midnight_after("cam-1-20260302") == Instant.parse("2026-03-02T16:00:00Z")
     assert midnight_after("cam-1-20261302") is None
     assert midnight_after("an-inspection") is None
+
+
+async def test_a_killed_worker_pulls_again_before_it_has_heard_from_the_log(bus: FlakyBus, tmp_path: Path) -> None:
+    pulled = asyncio.Event()
+
+    async def script(url: str, sink: Sink) -> None:
+        pulled.set()
+        await asyncio.Event().wait()
+
+    first = Rig(bus, tmp_path, script)
+    await first.register("cam-1")
+    await first.service.start()
+    await asyncio.wait_for(pulled.wait(), 10)
+    standing = tmp_path / "spool/w/standing.json"
+    async with asyncio.timeout(10):
+        while not standing.is_file() or b'"pulled":["cam-1"]' not in standing.read_bytes():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await first.service.stop()
+
+    pulled.clear()
+    away = flaky(tmp_path / "no-log")  # never started
+    second = Rig(away, tmp_path, script)
+    second.service.open()
+    await asyncio.wait_for(pulled.wait(), 10)
+    assert second.service.remembers
+    assert second.service.registration("cam-1") is not None
+    assert second.service.not_ready()
+    with pytest.raises(Unavailable):
+        await second.service.start()
+    assert second.service.cameras.pulled == {"cam-1"}, "it goes on until the log is there"
+    await second.service.stop(0)
+
+
+async def test_what_stood_in_an_earlier_life_and_not_on_the_log_is_forgotten(bus: FlakyBus, tmp_path: Path) -> None:
+    async def script(url: str, sink: Sink) -> None:
+        await asyncio.Event().wait()
+
+    gone = Registration(recorder_id="cam-9", kind="premises_camera", policy="wucheng", url="rtsp://host/9")
+    (tmp_path / "spool/w").mkdir(parents=True)
+    (tmp_path / "spool/w/standing.json").write_bytes(msgspec.json.encode(Standing([gone], ["cam-9"])))
+    rig = Rig(bus, tmp_path, script)
+    await rig.service.start()
+    async with asyncio.timeout(10):
+        while rig.service.cameras.pulled:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert rig.service.registration("cam-9") is None
+    await rig.service.stop()
+
+
+async def test_a_feed_that_was_cut_off_is_told_to_have_been_stopped_by_us(bus: FlakyBus, tmp_path: Path) -> None:
+    ready = asyncio.Event()
+
+    async def script(url: str, sink: Sink) -> None:
+        sink.on_tracks([VIDEO])
+        await feed_second(sink, 0)
+        await feed_second(sink, 1000)
+        ready.set()
+        await asyncio.Event().wait()
+
+    first = Rig(bus, tmp_path, script)
+    await first.register("cam-1")
+    await first.service.start()
+    await asyncio.wait_for(ready.wait(), 10)
+    await until_count(bus, MEDIA.name, 1)
+    async with asyncio.timeout(10):
+        while not list((tmp_path / "spool/w").glob("*.journal")):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    copy = tmp_path / "killed"
+    await asyncio.sleep(0.5)  # the journal is written each 0.2 s
+    shutil.copytree(tmp_path / "spool", copy)  # as kill -9 would have left it
+    await first.service.stop()
+
+    second = IngestService(bus, Settings(spool=str(copy), worker_id="w"), SystemClock(), pull=_idle)
+    before = len(await everything(bus, EVENTS.name))
+    await second.start()
+    records = await until_count(bus, EVENTS.name, before + 3)
+    await second.stop()
+    events = [wire.decode_event(record.value or b"") for record in records]
+    goes_on = {one.at for one in events if isinstance(one, SessionResumed)}
+    (cut_off,) = [one for one in events if isinstance(one, SessionStopped) and one.at.plus(1) in goes_on]
+    assert cut_off.reason == "server"
+    assert cut_off.last_captured_at > START
+
+
+async def _idle(url: str, sink: Sink, options: RtspOptions, clock: Clock) -> None:
+    await asyncio.Event().wait()
