@@ -7,9 +7,10 @@ import io
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -28,6 +29,12 @@ from tests.services.process import Server
 
 PARTITIONS = 4
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Supervised(Protocol):
+    """A process that is started again when it has ended by itself."""
+
+    def supervise(self) -> None: ...
 
 
 class FaustWorker(Server):
@@ -116,7 +123,7 @@ def replayed(lines: list[Line]) -> dict[str, list[bytes]]:
     return result
 
 
-async def until_done(bus: Bus, workers: list[FaustWorker], timeout_s: float = 90) -> None:
+async def until_done(bus: Bus, workers: Sequence[Supervised], timeout_s: float = 90) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             while not await is_done(bus):
