@@ -160,7 +160,7 @@ def _shift(memory: Memory, picture: Picture, small: NDArray[np.uint8], at: int) 
 
 def view(small: NDArray[np.uint8]) -> View:
     """Return a picture freed of light, shape (36, 64)."""
-    thumb = cv2.resize(small, THUMB, interpolation=cv2.INTER_AREA).astype(np.float32)
+    thumb = cv2.resize(small.astype(np.float32), THUMB, interpolation=cv2.INTER_AREA)
     detail = thumb - cv2.GaussianBlur(thumb, (0, 0), SURROUNDINGS)
     strength = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), SURROUNDINGS))
     return np.asarray(detail / (strength + NOISE), dtype=np.float32)

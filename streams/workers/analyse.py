@@ -10,19 +10,17 @@ import asyncio
 import logging
 from pathlib import Path
 
-import msgspec
-
 from domain.bus import Bus, Consumer, Record, TopicPartition
 from domain.clock import Clock, Instant, ms
 from domain.errors import BusUnavailable, InvalidEvent
-from domain.events import Fragment, Observation
+from domain.events import Fragment
 from domain.settings import Settings
 from domain.topics import EVENT_HEADER, EVENTS, MEDIA
 from domain.wire import decode_event, encode
 from streams.analysis.agenda import Agenda, Task
 from streams.analysis.children import Child, ChildDied
 from streams.analysis.memories import Memories
-from streams.analysis.scene import see
+from streams.analysis.observing import observe
 from streams.analysis.wire import Job, Seen
 from streams.workers import analyse_metrics as metrics
 
@@ -110,9 +108,9 @@ class AnalyseWorker:
         for record in records:
             place = TopicPartition(record.topic, record.partition)
             self._positions[place] = record.offset + 1
-            if now - record.timestamp > BEHIND_MS:
-                behind[place] = record.offset
-            elif place not in behind:
+            if place in behind or now - record.timestamp > BEHIND_MS:
+                behind.setdefault(place, record.offset)
+            else:
                 self._admit(record, now)
         for place, offset in behind.items():
             await self._jump(consumer, place, offset)
@@ -133,15 +131,13 @@ class AnalyseWorker:
         if isinstance(event, Fragment) and event.recorder_id == record.key:
             self._agenda.offer(event, bytes(record.value), now)
 
-    async def _jump(self, consumer: Consumer, place: TopicPartition, offset: int) -> None:
+    async def _jump(self, consumer: Consumer, place: TopicPartition, first: int) -> None:
         """Leave a backlog alone and go on with what is new."""
         _, end = await self._bus.bounds(place)
-        if end <= self._positions[place] or place not in consumer.assigned():
-            metrics.SKIPPED.labels("backlog").inc(max(1, self._positions[place] - offset))
-            return
-        await consumer.seek(place, end)
-        metrics.SKIPPED.labels("backlog").inc(end - offset)
-        self._positions[place] = end
+        if end > self._positions[place] and place in consumer.assigned():
+            await consumer.seek(place, end)
+            self._positions[place] = end
+        metrics.SKIPPED.labels("backlog").inc(self._positions[place] - first)
 
     async def _commit(self, consumer: Consumer) -> None:
         held = consumer.assigned()
@@ -171,11 +167,12 @@ class AnalyseWorker:
         if seen.problems:
             metrics.UNDECODABLE.labels("media").inc()
             _log.info("fragment %d of feed %s: %s", task.event.seq, task.event.feed_id, "; ".join(seen.problems))
-        if seen.picture is None and seen.sound is None:
+        event = task.event
+        observation = observe(event, seen, self._memories.of(event.recorder_id), self._clock.now())
+        if observation is None:
             return
-        observation = self._observation(task.event, seen)
         metrics.KEYFRAMES.inc(seen.picture is not None)
-        metrics.HEARD.inc(task.event.duration_s if seen.sound is not None else 0)
+        metrics.HEARD.inc(event.duration_s if seen.sound is not None else 0)
         metrics.ANALYSE_SECONDS.observe(max(0, observation.at - task.since) / 1000)
         try:
             await self._bus.publish(EVENTS.name, observation.recorder_id, encode(observation))
@@ -183,36 +180,10 @@ class AnalyseWorker:
             metrics.UNPUBLISHED.inc()
             _log.warning("an observation is lost: %s", error)
 
-    def _observation(self, event: Fragment, seen: Seen) -> Observation:
-        observation = Observation(
-            at=self._clock.now(),
-            recorder_id=event.recorder_id,
-            session_id=event.session_id,
-            captured_at=event.captured_at,
-            window_s=event.duration_s,
-        )
-        if seen.picture is not None:
-            figures = see(self._memories.of(event.recorder_id), seen.picture, int(event.captured_at))
-            observation = msgspec.structs.replace(
-                observation,
-                luma=round(seen.picture.luma, 2),
-                contrast=round(seen.picture.contrast, 2),
-                sharpness=round(figures.sharpness, 2),
-                change=_rounded(figures.change, 6),
-                scene_shift=_rounded(figures.scene_shift, 4),
-            )
-        if seen.sound is not None:
-            observation = msgspec.structs.replace(observation, audio_dbfs=seen.sound.dbfs, speech_s=seen.sound.speech_s)
-        return observation
-
     async def _save(self) -> None:
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
             await asyncio.to_thread(self._memories.save)
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
 
 
 async def run(bus: Bus, settings: Settings, clock: Clock) -> None:
