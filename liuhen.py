@@ -133,8 +133,10 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 def _replay(arguments: argparse.Namespace) -> int:
     from detectors.contract import Thresholds
+    from policies.loader import require
     from streams.workers.replay import opened, replay
 
+    require(arguments.policy)
     thresholds = Thresholds.of(load_settings(arguments.config))
     try:
         with opened(arguments.events) as lines:
@@ -250,8 +252,12 @@ def load_settings(path: str | None, environment: Mapping[str, str] = os.environ)
     Raises:
         InvalidSettings: The file cannot be read, or says something that cannot be used.
     """
+    from policies.loader import require
+
     name = path or environment.get("LIUHEN_CONFIG") or ("liuhen.toml" if Path("liuhen.toml").is_file() else "")
-    return configuration.parse(read_toml(name, "config") if name else {}, environment)
+    settings = configuration.parse(read_toml(name, "config") if name else {}, environment)
+    require(settings.policy)
+    return settings
 
 
 def _run(job: Coroutine[Any, Any, T]) -> T:

@@ -15,10 +15,12 @@ import random
 import resource
 import socket
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from domain.clock import SystemClock
 from domain.errors import InvalidInput, InvalidSettings, Unavailable
@@ -412,12 +414,21 @@ def registrations_of(settings: Settings) -> list[Registration]:
     """
     from domain.registry import Registration, hash_tokens
     from domain.wire import convert
+    from policies.loader import require
 
     if not settings.recorders:
         return []
-    entries = read_toml(settings.recorders, "recorders").get("recorder", [])
+    table = read_toml(settings.recorders, "recorders")
+    entries = table.get("recorder", [])
+    known = {field.name for field in msgspec.structs.fields(Registration)} | {"token"}
     try:
-        return [convert(hash_tokens({"policy": settings.policy, **entry}), Registration) for entry in entries]
+        _refuse_others(table, {"recorder"})
+        for entry in entries:  # the wire lets unknown fields pass; a person's slip of the pen must not
+            _refuse_others(entry, known)
+        found = [convert(hash_tokens({"policy": settings.policy, **entry}), Registration) for entry in entries]
+        for one in found:
+            require(one.policy)
+        return found
     except (InvalidInput, TypeError) as error:
         msg = f"{settings.recorders}: {error}"
         raise InvalidSettings(msg, "recorders") from error
@@ -447,3 +458,10 @@ def read_text(name: str, field: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{field}: {name} cannot be read: {error}"
         raise InvalidSettings(msg, field) from error
+
+
+def _refuse_others(table: Mapping[str, object], known: set[str]) -> None:
+    for key in table:
+        if key not in known:
+            msg = f"{key}: no such key"
+            raise InvalidInput(msg, key)
