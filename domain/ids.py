@@ -25,6 +25,11 @@ _RECORDER_ID = re.compile(RECORDER_ID_PATTERN)
 _SESSION_ID = re.compile(SESSION_ID_PATTERN)
 
 
+def is_recorder_id(text: str) -> bool:
+    """Tell whether a text matches `RECORDER_ID_PATTERN`."""
+    return _RECORDER_ID.match(text) is not None
+
+
 def check_recorder_id(text: str) -> str:
     """Return the id unchanged.
 

@@ -7,6 +7,10 @@ import msgspec
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 """Largest record: a self-contained 4K keyframe fragment, with room."""
 
+MAX_REJECTED_BYTES = MAX_RECORD_BYTES - 65_536
+"""Of what cannot be read, so much goes to topic `rejected`: a foreign writer's record may be larger than any of ours,
+and could otherwise never be told, nor passed over."""
+
 
 class Topic(msgspec.Struct, frozen=True):
     """What a topic is made with.

@@ -336,6 +336,6 @@ class SmallConsumer:
 
 
 def _record(found: Any) -> Record:
-    key = None if found.key is None else found.key.decode()
+    key = None if found.key is None else found.key.decode(errors="replace")  # a foreign key may be anything
     headers = dict(found.headers) if found.headers else {}
     return Record(found.topic, found.partition, found.offset, key, found.value, headers, Instant(found.timestamp))

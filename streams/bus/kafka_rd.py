@@ -263,7 +263,7 @@ def _record(message: Any) -> Record:
         message.topic(),
         message.partition(),
         message.offset(),
-        None if key is None else key.decode(),
+        None if key is None else key.decode(errors="replace"),  # a foreign key may be anything
         message.value(),
         headers,
         Instant(message.timestamp()[1]),

@@ -25,6 +25,7 @@ from domain.bus import Bus, Consumer, Record, TopicPartition, partition_for
 from domain.clock import Clock
 from domain.errors import InvalidEvent, LiuhenError, Unavailable
 from domain.events import AnyRecorderEvent
+from domain.ids import is_recorder_id
 from domain.registry import Registration
 from domain.topics import REGISTRY
 from streams.ingest import metrics
@@ -37,6 +38,8 @@ from streams.ingest.rtsp.options import RtspOptions
 from streams.ingest.sink import Sink
 
 GROUP: Final = "ingest"
+UNKNOWN: Final = "unknown"
+"""Key of what is rejected and names no recorder."""
 TAKE_WITHIN_S: Final = 0.5
 """How soon a change of registrations or partitions is acted on at the latest."""
 DAYS_EVERY_S: Final = 30.0
@@ -175,7 +178,10 @@ class Cameras:
             registration = read_registration(record)
         except InvalidEvent as error:
             metrics.count_rejected("registration")
-            self._ports.reject(record.key or "", record.value or b"", "registration", str(error))
+            # The spool names files after recorders, and a foreign key may be anything.
+            recorder_id = record.key if record.key and is_recorder_id(record.key) else UNKNOWN
+            detail = f"key {record.key!r}: {error}"
+            self._ports.reject(recorder_id, record.value or b"", "registration", detail)
             return
         if registration is not None and registration.state == "active":
             self._ports.record(registered_event(registration, record))

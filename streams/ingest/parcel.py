@@ -17,6 +17,7 @@ from domain.topics import (
     EVENT_HEADER,
     EVENTS,
     FEED_END_HEADER,
+    MAX_REJECTED_BYTES,
     MEDIA,
     REASON_HEADER,
     REJECTED,
@@ -92,7 +93,7 @@ def feed_end(recorder_id: str, feed_id: str) -> list[Outgoing]:
 def rejected(recorder_id: str, data: bytes, reason: str, detail: str, source: str) -> list[Outgoing]:
     """Return the record of something that a person should know was not taken."""
     headers = {REASON_HEADER: reason.encode(), DETAIL_HEADER: detail.encode()[:2_000], SOURCE_HEADER: source.encode()}
-    return [Outgoing(REJECTED.name, recorder_id, headers, data)]
+    return [Outgoing(REJECTED.name, recorder_id, headers, data[:MAX_REJECTED_BYTES])]
 
 
 def pack(records: Sequence[Outgoing], known_sha256: str = "") -> list[bytes]:

@@ -27,7 +27,7 @@ from typing import Final
 import msgspec
 
 from domain.bus import Bus
-from domain.errors import IntegrityError, LiuhenError, Refused, Unavailable
+from domain.errors import IntegrityError, InvalidInput, LiuhenError, Refused, Unavailable
 from domain.ids import check_recorder_id
 from domain.topics import MAX_RECORD_BYTES
 from streams.ingest import metrics
@@ -270,7 +270,7 @@ class Spool:
                 parcel.sent += 1
         except (IntegrityError, FileNotFoundError) as error:
             await self._set_aside(recorder_id, parcel, "spool_corrupt", error)
-        except Refused as error:
+        except (Refused, InvalidInput) as error:
             await self._set_aside(recorder_id, parcel, "unaccepted", error)
         except ValueError as error:
             await self._set_aside(recorder_id, parcel, "unaccepted", error)

@@ -22,6 +22,7 @@ from domain import wire
 from domain.errors import InvalidEvent
 from domain.events import AnyRecorderEvent, Tick
 from domain.findings import Finding
+from domain.topics import MAX_REJECTED_BYTES
 
 PARTITION_KEY = "#partition"
 """Key of a partition's own record in the changelog; no recorder can have this name."""
@@ -356,10 +357,11 @@ class _Batch:
         if findings:
             self._said.extend(Said(record.offset, one) for one in findings)
         for failure in recorder.take_failures():
-            self._rejected.append(Rejected(record.offset, failure.line, "step_failed", failure.detail))
+            line = failure.line[:MAX_REJECTED_BYTES]
+            self._rejected.append(Rejected(record.offset, line, "step_failed", failure.detail))
 
     def _reject(self, record: Input, reason: str, detail: str) -> None:
-        self._rejected.append(Rejected(record.offset, record.value or b"", reason, detail))
+        self._rejected.append(Rejected(record.offset, (record.value or b"")[:MAX_REJECTED_BYTES], reason, detail))
 
 
 __all__ = ["Input", "Outcome", "Partition", "PartitionState", "Rejected", "Said", "Save", "offset_of", "save_partition"]

@@ -35,6 +35,7 @@ from domain.topics import (
     DETAIL_HEADER,
     EVENT_HEADER,
     EVENTS,
+    MAX_REJECTED_BYTES,
     MEDIA,
     REASON_HEADER,
     REJECTED,
@@ -330,7 +331,8 @@ class StoreWorker:
             headers[EVENT_HEADER] = record.headers[EVENT_HEADER]
         if reject.alarm is not None:
             await self._tell(reject.alarm)
-        await self._bus.publish(REJECTED.name, record.key, record.value or b"", headers=headers)
+        data = (record.value or b"")[:MAX_REJECTED_BYTES]
+        await self._bus.publish(REJECTED.name, record.key, data, headers=headers)
         metrics.count_rejected(reject.reason)
 
     async def _tell(self, event: Integrity) -> None:

@@ -38,12 +38,12 @@ def put_garbage(bootstrap: str, partitions: int) -> int:
             if partition == 0:
                 values.append(bytes(_LARGE_BYTES))
             for value in values:
-                key = chance.choice(["cam-1", "rec-1", "nobody", "NOT A RECORDER", "\u7559"])
+                key = chance.choice([b"cam-1", b"rec-1", b"nobody", b"../../up", "\u7559".encode(), b"\xff\xfe"])
                 headers = {"event": chance.choice(_VALUES[:9]), "segment": b"x"} if topic == MEDIA.name else {}
                 producer.produce(
                     topic,
                     value=value,
-                    key=key.encode(),
+                    key=key,
                     headers=list(headers.items()),
                     partition=partition,
                     on_delivery=lambda error, _: refused.append(error) if error is not None else None,

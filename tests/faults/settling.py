@@ -9,8 +9,10 @@ from tests.faults.evidence import Trace, read_trace
 from tests.services.process import poll_until
 
 
-def wait_until(ready: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
-    """Wait until `ready()`, which may fail to be asked for a while; TimeoutError names `what`."""
+def wait_until(
+    ready: Callable[[], bool], what: str, timeout_s: float = 60, shown: Callable[[], str] = lambda: ""
+) -> None:
+    """Wait until `ready()`, which may fail to be asked for a while; TimeoutError names `what`, and what is `shown`."""
 
     def asked() -> bool:
         try:
@@ -18,7 +20,11 @@ def wait_until(ready: Callable[[], bool], what: str, timeout_s: float = 60) -> N
         except OSError:
             return False
 
-    poll_until(asked, what, timeout_s, interval_s=0.5)
+    try:
+        poll_until(asked, what, timeout_s, interval_s=0.5)
+    except TimeoutError as error:
+        error.add_note(shown())
+        raise
 
 
 async def drained(address: str, check: Callable[[Trace], int], within_s: float = 120) -> Trace:

@@ -48,7 +48,8 @@ async def test_a_full_disk_loses_nothing_but_in_the_spool_and_heals_by_itself(tm
                     with _filled(tmp_path / f"disk-{name}"):
                         time.sleep(FULL_S)
                     full_at[name] = began, now_ms()
-                    wait_until(lambda: _is_well(up), f"all goes on after the disk of the {name} had room again", 60)
+                    what = f"all goes on after the disk of the {name} had room again"
+                    wait_until(lambda: _is_well(up), what, 60, shown=lambda: f"{_lags(up)}")
                 refused = sum(up.program.samples("liuhen_rejected_total", reason="spool_full"))
                 time.sleep(24)  # until every gap has been said
                 until_ms = now_ms() - 22_000
