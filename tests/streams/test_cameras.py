@@ -14,7 +14,7 @@ from domain.errors import InvalidMedia, NotAuthorized, Unavailable
 from domain.events import Fragment, SessionEnded, SessionOpened, SessionResumed, SessionStopped
 from domain.registry import Registration
 from domain.settings import Settings
-from domain.topics import EVENTS, MEDIA, REGISTRY, REJECTED
+from domain.topics import EVENTS, MAX_RECORD_BYTES, MAX_REJECTED_BYTES, MEDIA, REGISTRY, REJECTED
 from streams.ingest.backoff import Backoff
 from streams.ingest.days import day_session, midnight_after
 from streams.ingest.rtsp.options import RtspOptions
@@ -294,3 +294,20 @@ async def test_a_feed_that_was_cut_off_is_told_to_have_been_stopped_by_us(bus: F
 
 async def _idle(url: str, sink: Sink, options: RtspOptions, clock: Clock) -> None:
     await asyncio.Event().wait()
+
+
+async def test_a_foreign_key_and_a_record_larger_than_any_of_ours_stop_nobody(bus: FlakyBus, tmp_path: Path) -> None:
+    async def script(url: str, sink: Sink) -> None:
+        await asyncio.Event().wait()
+
+    rig = Rig(bus, tmp_path, script)
+    await bus.publish(REGISTRY.name, "../../up", b"rubbish")
+    await bus.publish(REGISTRY.name, "huge", bytes(MAX_RECORD_BYTES))
+    await rig.register("cam-4")
+    await rig.service.start()
+    rejected = {record.key: record for record in await until_count(bus, REJECTED.name, 2)}
+    assert rejected.keys() == {"unknown", "huge"}
+    assert b"../../up" in rejected["unknown"].headers["detail"]
+    assert len(rejected["huge"].value or b"") == MAX_REJECTED_BYTES
+    await until_count(bus, EVENTS.name, 1)
+    await rig.service.stop()
