@@ -6,7 +6,6 @@ is what Faust itself costs.
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from domain.topics import EVENTS
 from streams.bus.kafka import KafkaBus
 from streams.bus.kafka_driver import KafkaSettings
 from streams.runners import faust_app, metrics
+from streams.workers.detect import spare_the_collector
 
 PROGRESS_EVERY_S = 0.1
 
@@ -28,8 +28,7 @@ def main(side: str, bootstrap: str, partitions: int, directory: str) -> None:
     threading.Thread(target=_progress, args=(Path(directory) / "progress",), daemon=True).start()
     bus = KafkaBus(KafkaSettings(bootstrap, f"bench-{side}"), partitions=partitions)
     worker = faust_app.FaustDetect(bootstrap, bus, rules(), group=f"bench-{side}", data_dir=directory)
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    spare_the_collector()
     if side == "empty":
         faust.Worker(_empty(worker.app.conf), loglevel="WARNING", quiet=True).execute_from_commandline()
     faust_app.run(worker)

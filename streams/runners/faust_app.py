@@ -22,7 +22,7 @@ import faust
 
 from detectors.recorder import Rules
 from domain.bus import Bus, TopicPartition
-from domain.topics import DETECT_STATE, EVENTS, FINDINGS, REJECTED
+from domain.topics import EVENTS, FINDINGS, REJECTED
 from streams.runners import metrics, outputs
 from streams.runners.changelog import Changelog, restore
 from streams.runners.engine import Input, Partition
@@ -31,9 +31,10 @@ from streams.runners.outputs import Output
 GROUP = "detect-faust"
 BATCH_RECORDS = 500
 WITHIN_S = 0.02
-SAVE_EVERY_S = 1.0
-SAVE_RECORDS = 4_000
-"""States are saved so often: what a crash repeats, at most, and fewer than Faust buffers."""
+LOOK_EVERY_S = 1.0
+SAVE_EVERY_S = 5.0
+SAVE_RECORDS = 20_000
+"""States of a partition are saved so often: what a crash repeats, at most."""
 SEND_TIMEOUT_S = 60.0
 STUCK_S = 30.0
 """Without a save for so long, `/healthz` says so."""
@@ -62,6 +63,7 @@ class _Held:
         partition: Its states.
         changelog: Where they are saved.
         unacked: Events counted in since they were.
+        saved_at: When they were, on the monotonic clock.
     """
 
     def __init__(self, generation: int, partition: Partition, changelog: Changelog) -> None:
@@ -69,6 +71,7 @@ class _Held:
         self.partition = partition
         self.changelog = changelog
         self.unacked: list[Any] = []
+        self.saved_at = time.monotonic()
 
 
 class FaustDetect:
@@ -110,13 +113,11 @@ class FaustDetect:
             value_serializer="raw",
             web_enabled=False,
         )
-        self._topics = {topic.name: self._topic(topic.name) for topic in (EVENTS, FINDINGS, REJECTED, DETECT_STATE)}
-        self.app.agent(self._topics[EVENTS.name], name="detect", concurrency=1)(self._detect)
-        self.app.timer(interval=SAVE_EVERY_S)(self._save_in_time)
+        raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw"}
+        events = self.app.topic(EVENTS.name, key_type=bytes, value_type=bytes, **raw)
+        self.app.agent(events, name="detect", concurrency=1)(self._detect)
+        self.app.timer(interval=LOOK_EVERY_S)(self._save_in_time)
         self.app.on_partitions_revoked.connect(self._lose, weak=False)
-
-    def _topic(self, name: str) -> Any:
-        return self.app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     def trouble(self) -> str:
         """Say what is wrong, empty if nothing is; may be asked from any thread."""
@@ -142,7 +143,8 @@ class FaustDetect:
                 self._alive_at = time.monotonic()
                 async with asyncio.timeout(WORK_TIMEOUT_S):
                     for number, held in list(self._held.items()):
-                        await self._save(number, held)
+                        if self._alive_at - held.saved_at >= SAVE_EVERY_S:
+                            await self._save(number, held)
                     await self._check_progress()
         except asyncio.CancelledError:
             raise
@@ -175,7 +177,7 @@ class FaustDetect:
             await self._save(number, held)
 
     async def _save(self, number: int, held: _Held) -> None:
-        events, held.unacked = held.unacked, []
+        events, held.unacked, held.saved_at = held.unacked, [], time.monotonic()
         if not events or self._held.get(number) is not held:
             return
         save = held.partition.save()
@@ -225,13 +227,16 @@ class FaustDetect:
             wanted = max(wanted, offset + 1)
 
     async def _send(self, records: Iterable[Output]) -> None:
-        """Send in order, and wait for every delivery."""
+        """Send in order, and wait for every delivery. Past Faust's topics, whose layers cost more than the sending."""
+        producer = await self.app.maybe_start_producer()
         futures = [
-            await self._topics[record.topic].send(
-                key=record.key.encode() if record.key is not None else None,
-                value=record.value,
-                partition=record.partition,
-                headers=dict(record.headers),
+            await producer.send(
+                record.topic,
+                record.key.encode() if record.key is not None else None,
+                record.value,
+                record.partition,
+                None,
+                dict(record.headers),
             )
             for record in records
         ]

@@ -20,8 +20,8 @@ from streams.runners.outputs import Output
 GROUP = "detect"
 BATCH_RECORDS = 500
 WITHIN_S = 0.05
-SAVE_EVERY_S = 1.0
-SAVE_RECORDS = 5_000
+SAVE_EVERY_S = 5.0
+SAVE_RECORDS = 20_000
 """States are saved so often: what a crash repeats, at most."""
 RETRY_FIRST_S = 0.2
 RETRY_LAST_S = 5.0
