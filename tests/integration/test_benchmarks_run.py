@@ -20,12 +20,13 @@ def _numbers(value: Any) -> list[float]:
     return [value] if isinstance(value, int | float) else []
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.gstreamer  # as those who need FFmpeg and more: not among the tests without services
 @pytest.mark.parametrize("name", _NAMES)
 def test_it_completes_and_gives_figures(name: str, tmp_path: Path) -> None:
     target = tmp_path / "figures.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--short", "--json", str(target)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=220)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     figures = json.loads(target.read_text())
     assert figures["machine"]["cores"] >= 1
