@@ -9,7 +9,7 @@ Every console sees the whole fleet, so each reads under a consumer group of its 
 5. Commit the offsets.
 
 A crash anywhere repeats work: records at or below a saved offset are skipped by the fold, catalogue rows are
-upserts. While the catalogue is away, steps 1 and 2 go on and steps 3 to 5 wait.
+upserts. While the catalogue is away, steps 1 and 2 go on and steps 3 to 5 wait; while the disk is full, 4 and 5 do.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Projector:
             while True:
                 await self._turn(consumer)
         finally:
-            with contextlib.suppress(BusUnavailable, CatalogUnavailable):
+            with contextlib.suppress(BusUnavailable, CatalogUnavailable, OSError):
                 await self._persist(consumer)
             await consumer.close()
 
@@ -97,6 +97,10 @@ class Projector:
                 await self._write()
             if self._dirty and not self._unwritten and self._clock.monotonic() - self._last_save_s >= SAVE_EVERY_S:
                 await self._persist(consumer)
+        except OSError as error:
+            # A full disk must not blind the console: it goes on, and saves when there is room.
+            log.warning("console: %s: %s; saving again in %g s", self._path, error, SAVE_EVERY_S)
+            self._last_save_s = self._clock.monotonic()
         except (BusUnavailable, CatalogUnavailable) as error:
             log.warning("console: %s; trying again in %g s", error, RETRY_S)
             self._retry_at_s = self._clock.monotonic() + RETRY_S

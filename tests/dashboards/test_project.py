@@ -1,8 +1,11 @@
-"""The console's loop when the catalogue is away."""
+"""The console's loop when the catalogue is away, or its disk is full."""
 
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from dashboards import project
 from dashboards.project import Projector
 from domain.clock import SystemClock
 from domain.errors import CatalogUnavailable
@@ -55,3 +58,45 @@ async def test_the_fleet_goes_on_while_the_catalogue_is_away_and_the_rows_follow
         await catalog.close()
         await bus.close()
     assert state.exists()
+
+
+async def test_a_disk_that_takes_no_state_blinds_nobody_and_neither_does_a_second_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "SAVE_EVERY_S", 0.05)
+    bus = EmbeddedBus(tmp_path / "log", partitions=1)
+    await bus.start()
+    state = tmp_path / "console.state"
+    draft = state.with_suffix(".draft")
+    draft.mkdir()  # cannot be written
+    projector = Projector(bus, SystemClock(), state)
+
+    def seen() -> int:
+        found = projector.fleet.recorders.get("cam-1")
+        return 0 if found is None else len(found.findings)
+
+    async def until_seen(number: int) -> None:
+        await bus.publish("findings", "cam-1", encode(finding(number)))
+        async with asyncio.timeout(10):
+            while seen() < number:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(projector.run())
+    try:
+        for number in (1, 2, 3):
+            await until_seen(number)
+            await asyncio.sleep(0.1)  # a time in which it should save
+            assert not task.done()
+        assert not state.exists()
+        draft.rmdir()
+        async with asyncio.timeout(10):
+            while not state.exists():  # noqa: ASYNC110 - polls the disk
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        task = asyncio.create_task(projector.run())
+        await until_seen(4)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await bus.close()
