@@ -180,3 +180,24 @@ async def test_a_crash_at_any_spooling_cuts_the_very_same_fragment_again(
         fragmenter = Fragmenter(found.feed.limits, progress=found.progress)
         again = [fragment for unit in found.units for fragment in fragmenter.push(unit)]
         assert (again[0].seq, again[0].sha256) == (event.seq, event.sha256)
+
+
+async def test_a_loss_for_whose_telling_there_was_no_room_is_told_when_there_is(
+    rig: Rig, bus: FlakyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise spool_module.SpoolFull("not a byte")
+
+    rig.feed.on_tracks([VIDEO])
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.spool, "put", full)
+        for index in range(80):
+            rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
+    assert not await everything(bus, REJECTED.name)
+    for index in range(80, 180):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
+    await rig.feed.close()
+    await rig.spool.drained()
+    (told,) = await everything(bus, REJECTED.name)
+    assert told.headers["reason"] == b"spool_full"
+    assert b"seq 0 " in told.headers["detail"]
