@@ -306,18 +306,15 @@ async def test_broken_offers_of_one_do_not_disturb_another(rig: Rig, coded: Code
     rig.ingest.register("cam-2")
     dice = random.Random(11)
     headers = {**TOKEN, "Content-Type": "application/sdp"}
-    posted = 0
     async with WhipClient(rig.http, coded) as client:
         client.video.limit = 150
         await client.publish()
-        while not client.video.done.is_set():
+        for _ in range(300):  # not for as long as media comes: a slow machine would be kept from it by ever more
             answer = await rig.http.post("/whip/cam-2", content=mutated(CHROMIUM.encode(), dice), headers=headers)
             assert answer.status_code in {201, 400, 422}
-            posted += 1
         feed = rig.ingest.feeds[0]
         await until(lambda: len(feed.of(0)) == 150)
         await client.delete()
-    assert posted > 100
     sent = [nals_of_annexb(data) for data in client.video.sent]
     assert all(nals_of_lengths(unit.data) == nals for unit, nals in zip(feed.of(0), sent, strict=True))
     assert not any(unit.lost_packets for unit in feed.units)
