@@ -64,7 +64,7 @@ class Site:
         self.program = program
         self.sources = sources
         self.objects = program.directory / "data/store/objects"
-        self.http = httpx.Client(base_url=program.url)
+        self.http = httpx.Client(base_url=program.url, timeout=30)  # the port is open before the console answers
         self._first: dict[str, list[dict[str, Any]]] = {}
         self._counted: dict[Path, int] = {}
 

@@ -58,7 +58,7 @@ LAG = "liuhen_recorder_upload_lag_seconds"
 
 
 def items(console: str, path: str, **parameters: str) -> list[dict[str, Any]]:
-    answer = httpx.get(f"{console}/api/v1/{path}", params={"limit": "1000", **parameters}, timeout=10)
+    answer = httpx.get(f"{console}/api/v1/{path}", params={"limit": "1000", **parameters}, timeout=30)
     if answer.status_code == 503:
         return []  # it is still reading the log
     found: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
@@ -141,7 +141,7 @@ def check_lag(prometheus: PrometheusServer, console: str) -> None:
     """Footage that is on its way is behind, by about what the console says, under the labels of its recorder."""
     ((labels, lag),) = prometheus.wait_for(f'{LAG}{{recorder="cam-1"}} > 3', 90)
     assert (labels["site"], labels["policy"]) == ("登记大厅", "wucheng")
-    said = httpx.get(f"{console}/api/v1/recorders/cam-1", timeout=10).json()["upload_lag_s"]
+    said = httpx.get(f"{console}/api/v1/recorders/cam-1", timeout=30).json()["upload_lag_s"]
     assert 0 <= said < lag + 30  # it has grown, or some has been stored since
 
 
