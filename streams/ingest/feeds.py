@@ -79,7 +79,6 @@ class Feed:
         self._counted: Counter[str] = Counter()
         self._told: set[NoteKind] = set()
         self._is_refused = False
-        self._lost_untold = ""
         self._closed = False
         self._first_unit_s: float | None = None
 
@@ -193,7 +192,6 @@ class Feed:
             self._refuse(fragment, error)
             return
         self._is_refused = False
-        self._tell_what_was_lost()
         self.last_captured_at = fragment.captured_at.plus(fragment.duration_ms)
         metrics.count_fragment(self.info.path, len(fragment.data))
         metrics.RECEIVE_TO_FRAGMENT.observe(max(0, self._clock.now() - fragment.captured_at) / 1000)
@@ -227,13 +225,7 @@ class Feed:
             return
         self._is_refused = True
         _log.error("%s: fragment %d is lost: %s", self.feed_id, fragment.seq, error)
-        self._lost_untold = self._lost_untold or f"seq {fragment.seq} from {fragment.captured_at.rfc3339()}: {error}"
-        self._tell_what_was_lost()
-
-    def _tell_what_was_lost(self) -> None:
-        """Tell of fragments refused; where there is no room even for that, once there is."""
-        if self._lost_untold and self._tell("spool_full", self._lost_untold):
-            self._lost_untold = ""
+        self._tell("spool_full", f"{self.feed_id} seq {fragment.seq} from {fragment.captured_at.rfc3339()}: {error}")
 
     def _put_feed_end(self) -> None:
         try:
@@ -241,14 +233,13 @@ class Feed:
         except SpoolFull as error:
             _log.error("%s: the store is not told of its end: %s", self.feed_id, error)
 
-    def _tell(self, reason: str, detail: str) -> bool:
+    def _tell(self, reason: str, detail: str) -> None:
         records = parcel.rejected(self.recorder_id, b"", reason, f"{self.feed_id}: {detail}", "ingest")
         try:
             self._spool.put(self.recorder_id, records, is_event=True)
         except SpoolFull as error:
-            _log.error("%s: %s: not told: %s", self.feed_id, reason, error)
-            return False
-        return True
+            _log.error("%s: %s: to be told later: %s", self.feed_id, reason, error)
+            self._spool.owe(self.recorder_id, records)
 
     def _begin_journal(self) -> None:
         self._journal_do(lambda: self._journal.begin(self._fragmenter))

@@ -294,6 +294,7 @@ class IngestService:
             await asyncio.sleep(JOURNAL_EVERY_S)
             for feed in list(self._feeds.values()):
                 feed.tick()
+            self._spool.pay_debts()
             if self._book_is_new or self._clock.monotonic() - saved_s >= SAVE_EVERY_S:
                 saved_s = self._clock.monotonic()
                 self._save_sessions()

@@ -40,6 +40,8 @@ HELD_BYTES: Final = 32_000_000
 """Contents kept in memory so that they need not be read back; what comes beyond is read when its turn comes."""
 RESERVE_BYTES: Final = 4_000_000
 """Room for events when media fills all: in the count, and as a file of real blocks that is let go when needed."""
+MOST_OWED: Final = 10_000
+"""Recorders of which something waits to be told until there is room, some hundred bytes each."""
 IN_FLIGHT: Final = 32
 """Recorders whose parcels are on their way to the log at a time; more wait their turn."""
 LARGEST_REJECT_BYTES: Final = 1_000_000
@@ -97,6 +99,7 @@ class Spool:
         self._lock: int | None = None
         self._number = 0
         self._waiting_bytes = 0
+        self._owed: dict[str, list[Outgoing]] = {}
         self._held_bytes = 0
         self._closing = False
 
@@ -201,6 +204,18 @@ class Spool:
         if held is not None:
             self._held_bytes += size
         self._enqueue(recorder_id, _Parcel(path, size, held, time.monotonic()))
+
+    def owe(self, recorder_id: str, records: list[Outgoing]) -> None:
+        """Keep in memory what there was no room to tell, the first of each recorder, for `pay_debts`."""
+        if len(self._owed) < MOST_OWED:  # beyond it the log file alone says it
+            self._owed.setdefault(recorder_id, records)
+
+    def pay_debts(self) -> None:
+        """Put what is owed, as far as there is room now."""
+        with suppress(SpoolFull):
+            for recorder_id in list(self._owed):
+                self.put(recorder_id, self._owed[recorder_id], is_event=True)
+                del self._owed[recorder_id]
 
     def _write(self, path: Path, pieces: Sequence[bytes], *, is_event: bool) -> None:
         try:
