@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,6 +28,7 @@ from tests.detectors.logs import Line, recording
 from tests.services.kafka import KafkaServer
 from tests.services.process import Server
 
+KILLS = int(os.environ.get("FAULT_KILLS", "5"))
 PARTITIONS = 4
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,7 +167,7 @@ async def test_faust_through_kills_and_a_rebalance(tmp_path: Path, kafka_factory
             writing = asyncio.create_task(publish_log(bus, lines, pause_s=0.6))
             await asyncio.sleep(3)
             workers[1].start()  # a rebalance while both work
-            for round_ in range(10):
+            for round_ in range(KILLS):
                 await asyncio.sleep(draw.uniform(1, 4))
                 workers[round_ % 2].kill()
                 await asyncio.sleep(draw.uniform(0, 1))
