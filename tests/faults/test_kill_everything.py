@@ -1,8 +1,8 @@
 """kill -9 of each process in turn while four feeds run: nothing acknowledged is lost, nothing is stored twice.
 
 `FAULT_KILLS` sets how many kills, `FAULT_FIGURES` names a file that gets the figures as JSON. `FAULT_LOST_MS` is the
-most media one kill may cost: 2,000 is what is asked of a machine that is not at its limit, and what docs/design/faults.md
-has measured; by default the bound only shows that recording comes back by itself, however busy the machine.
+most media one kill may cost: 2,000 is asked of a machine that is not at its limit (docs/design/faults.md has what was
+measured); by default the bound only shows that recording comes back by itself, however busy the machine.
 """
 
 from __future__ import annotations
