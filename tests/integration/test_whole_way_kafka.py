@@ -134,7 +134,7 @@ def test_a_camera_and_a_recorder_become_evidence_on_kafka_and_minio(  # noqa: PL
             assert play(path) == ""
     kept = framehash(tmp_path / "cam-1-0.mp4")["video"].hashes()
     assert kept == framehash(sample.path)["video"].hashes()[: len(kept)]
-    assert len(kept) > 25
+    assert len(kept) >= 25  # one fragment at least, however near the clock was to a boundary
 
 
 def check_lag(prometheus: PrometheusServer, console: str) -> None:
