@@ -31,6 +31,15 @@ class Program(Server):
         self.name = arguments[0]
         super().__init__(directory)
         self._arguments, self._environment, self.port = arguments, environment, port
+        self._turn = threading.RLock()  # a keeper starts while a test kills: one process at a time
+
+    def start(self) -> Self:
+        with self._turn:
+            return super().start()
+
+    def kill(self) -> None:
+        with self._turn:
+            super().kill()
 
     def command(self) -> Sequence[str]:
         return [str(Path(sys.executable).with_name("liuhen")), *self._arguments]
