@@ -49,7 +49,7 @@ services: ## fetch what the tests run for real: Kafka, MinIO, Prometheus, Postgr
 	$(PYTHON) -m tests.services.samples
 
 test: $(DEV) $(SELF) services ## all tests, on real services; TESTS=path for some
-	$(PYTEST) $(TESTS)
+	PYTEST='$(PYTEST)' scripts/run-tests $(TESTS)
 
 test-unit: $(DEV) $(SELF) ## the tests that need no service
 	$(PYTEST) -m "not (kafka or minio or postgres or prometheus or browser or gstreamer or faults)" $(TESTS)
