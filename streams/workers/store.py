@@ -35,6 +35,7 @@ from domain.topics import (
     DETAIL_HEADER,
     EVENT_HEADER,
     EVENTS,
+    FEED_END_HEADER,
     MAX_REJECTED_BYTES,
     MEDIA,
     REASON_HEADER,
@@ -47,7 +48,7 @@ from storage.deposit import Deposit, Depot, StepHook, alarm, announcement
 from storage.objects.port import ObjectStore, SourceDamaged
 from storage.segmenter import Bounds, Segment
 from streams.workers import store_metrics as metrics
-from streams.workers.store_partition import FEED_END_HEADER, Partition, Reject, read, source_of
+from streams.workers.store_partition import Partition, Reject, read, source_of
 from streams.workers.work_folder import own
 
 GROUP = "store"

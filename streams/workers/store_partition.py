@@ -12,15 +12,12 @@ import msgspec
 from domain.bus import Record, TopicPartition
 from domain.errors import InvalidEvent, InvalidMedia
 from domain.events import Fragment, Integrity, SessionEnded
-from domain.topics import EVENT_HEADER
+from domain.topics import EVENT_HEADER, FEED_END_HEADER, SEGMENT_HEADER
 from domain.wire import decode_event
 from storage.boxes import split_fragment
 from storage.deposit import Deposit
 from storage.part import PartFile
 from storage.segmenter import Bounds, Piece, Segment, Segmenter
-
-SEGMENT_HEADER = "segment"
-FEED_END_HEADER = "feed_end"
 
 
 class Reject(msgspec.Struct, frozen=True):
