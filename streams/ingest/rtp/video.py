@@ -1,8 +1,11 @@
 """Access units of H.264 and H.265 put together from NAL units: what both codecs have in common.
 
 A unit ends where the next one begins, not at the marker bit: some cameras never set it, some set it on every slice.
-It begins with a new timestamp, with parameter sets or a delimiter behind a slice, or, once the marker was seen, with
-the first slice of a new picture. The transport flushes a unit whose marker was seen when nothing follows for a while.
+It begins with a new timestamp, with a delimiter behind a slice, or with the first slice of a new picture, once the
+marker was seen or parameter sets stand between. Parameter sets alone do not say it: some senders repeat them before
+every slice of one picture; only the slice behind them tells whose they are (first_mb_in_slice, H.264, 7.4.1.2.4;
+first_slice_segment_in_pic_flag, H.265, 7.4.2.4.5). The transport flushes a unit whose marker was seen when nothing
+follows for a while.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class VideoAssembler:
         self._cut = False
         self._lost = 0
         self._nal_start = CLOSED  # of a fragmented NAL unit that is still open
+        self._tail = 0  # where parameter sets behind a slice begin; 0 where none do
         self._before_nal = (False, False)  # has_picture and keyframe as they were before that one
         self._ready: list[CodedUnit] = []
         self._sets: list[tuple[int, int, int]] = []  # type and bounds of parameter sets in this unit
@@ -53,7 +57,7 @@ class VideoAssembler:
     @property
     def unit_complete(self) -> bool:
         """Whether the unit held back had its marker: nothing more of it should come."""
-        return self._marked and self._has_picture and self._nal_start < 0
+        return self._marked and self._has_picture and self._nal_start < 0 and not self._tail
 
     def open_unit(self, room_bytes: int) -> bytearray | None:
         """Return the unit while a fragmented NAL unit of it is open; see `Depayloader.open_unit`."""
@@ -68,8 +72,7 @@ class VideoAssembler:
         # With its marker seen and another timestamp next, this unit is whole and the loss belongs to the next one.
         if self._has_picture and self._marked and timestamp != self._timestamp:
             self._finish()
-        elif self._unit or self._damaged:
-            self._damaged = True
+        self._damaged = self._damaged or bool(self._unit)
         self._lost += packets
         self._after_gap = True
 
@@ -103,8 +106,6 @@ class VideoAssembler:
         if end <= start:
             self.counters.empty_payloads += 1
             return
-        if self._nal_start != CLOSED:
-            self._end_fragments()
         if len(self._unit) + end - start > MAX_UNIT_BYTES:
             self._cut_unit()
             return
@@ -117,8 +118,6 @@ class VideoAssembler:
 
     def _open_nal(self, header: bytes, kind: int, first_slice_byte: int) -> None:
         """Begin a NAL unit that comes in fragments."""
-        if self._nal_start != CLOSED:
-            self._end_fragments()
         self._before_nal = (self._has_picture, self._keyframe)
         self._note_nal(kind, first_slice_byte)
         self._nal_start = len(self._unit)
@@ -182,29 +181,40 @@ class VideoAssembler:
 
     def _boundary(self, kind: int, first_slice_byte: int) -> None:
         """Begin a new unit where this NAL unit, under the same timestamp, cannot belong to the one that is open."""
+        if self._nal_start != CLOSED:
+            self._end_fragments()
         if not self._has_picture:
             return
         if self._is_picture(kind):
-            new = self._marked and bool(first_slice_byte & 0x80)
-        else:
-            new = self._is_set(kind) or self._is_delimiter(kind)
-        if new:
+            if first_slice_byte & 0x80 and (self._marked or self._tail):
+                self._begin(self._timestamp)
+            self._tail = 0
+        elif self._is_delimiter(kind):
             self._begin(self._timestamp)
+        elif self._is_set(kind) and not self._tail:
+            self._tail = len(self._unit)
 
     def _finish(self) -> None:
+        """Give out the picture; parameter sets behind it are the head of the next unit."""
+        end = self._tail or len(self._unit)
+        head, damaged = self._unit[end:], self._damaged
+        sets = [(kind, start - end, stop - end) for kind, start, stop in self._sets if start >= end]
+        del self._unit[end:], self._sets[len(self._sets) - len(sets) :]
         if self._sets:
             self._learn_sets()
         if self.params is None:
             self.counters.undescribed_units += 1
         else:
             data = bytes(self._unit)
-            self._ready.append(CodedUnit(self._timestamp, self.params, data, self._keyframe, self._lost, self._damaged))
+            self._ready.append(CodedUnit(self._timestamp, self.params, data, self._keyframe, self._lost, damaged))
             self._lost = 0
         self._reset_unit()
+        self._unit, self._sets, self._damaged = head, sets, damaged and bool(head)
 
     def _reset_unit(self) -> None:
         self._unit = bytearray()
-        self._sets.clear()
+        self._sets = []
+        self._tail = 0
         self._has_picture = self._keyframe = self._damaged = self._cut = False
 
     def _learn_sets(self) -> None:
