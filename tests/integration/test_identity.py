@@ -146,6 +146,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     pipelines = {name: quiet(library.get(name)) for name in CODECS}
     silent = library.get("silent")
     sources["in-band"], pipelines["in-band"] = silent.path, silent.pipeline()
+    sliced = library.get("sliced")
+    sources["sliced"], pipelines["sliced"] = sliced.path, sliced.pipeline()
     marked = Sample("sei", with_sei(silent.path, folder / "sei.mp4"), silent.recipe)
     sources["sei"], pipelines["sei"] = marked.path, quiet(marked)
     mounts = {f"/{name}": pipeline for name, pipeline in pipelines.items()}
@@ -235,6 +237,18 @@ def test_parameter_sets_that_come_in_band_are_kept_in_band(site: Site) -> None:
         assert [nal[0] & 31 for nal in nals if nal[0] & 31 != 6] == ([7, 8, 5] if sets else [1])
         with_sets += bool(sets)
     assert with_sets == 10  # before each keyframe
+
+
+@pytest.mark.gstreamer
+def test_a_picture_in_slices_is_one_unit_though_each_slice_has_its_parameter_sets(site: Site) -> None:
+    paths = site.whole_feed("sliced")
+    stored = [nals_of_lengths(unit) for path in paths for unit in units_of(path)]
+    sent = [nals_of_lengths(unit) for unit in units_of(site.sources["sliced"])]
+    assert [[nal for nal in nals if nal[0] & 31 not in {7, 8}] for nals in stored] == sent
+    kinds = [[nal[0] & 31 for nal in nals if nal[0] & 31 != 6] for nals in stored]
+    assert kinds == [[7, 8, 5] * 4 if 5 in nals else [1] * 4 for nals in kinds]
+    assert sum(5 in nals for nals in kinds) == 10
+    assert [play(path) for path in paths] == [""] * len(paths)
 
 
 @pytest.mark.gstreamer

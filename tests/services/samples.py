@@ -44,6 +44,7 @@ class Recipe:
     bit_rate: str = "600k"
     noise: int = 4
     irregular: bool = False
+    slices: int = 1
 
     def arguments(self) -> list[str]:
         """FFmpeg's arguments up to the name of the output."""
@@ -61,6 +62,8 @@ class Recipe:
         rate = f"-b:v {self.bit_rate} -maxrate {self.bit_rate} -bufsize {self.bit_rate} -pix_fmt yuv420p"
         if self.video == "h265":
             return f"-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params {keyframes}:log-level=error {rate}".split()
+        if self.slices > 1:
+            keyframes += f":sliced-threads=1:threads={self.slices} -tune zerolatency"
         return f"-c:v libx264 -preset superfast -x264-params {keyframes} {rate}".split()
 
 
@@ -69,6 +72,7 @@ RECIPES = {
     "small": Recipe("mp4", 10),
     "silent": Recipe("mp4", 10, audio=None),
     "bframes": Recipe("mp4", 10, bframes=3),
+    "sliced": Recipe("mp4", 10, audio=None, slices=4),
     "long-gop": Recipe("mp4", 30, gop=250),
     "irregular": Recipe("mp4", 10, irregular=True),
     "h265": Recipe("mp4", 10, video="h265"),
