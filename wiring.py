@@ -178,6 +178,7 @@ async def _ingest(house: House) -> None:
     else:
         await join_log()
 
+        await register(bus, registrations_of(house.settings))  # first, so that the start knows of them
 
 async def _load(*modules: str) -> None:
     """Load in a thread what takes long to load: whatever records in this process goes on meanwhile."""

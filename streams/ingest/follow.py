@@ -62,6 +62,10 @@ class Follower:
             self._caught_up.set()
         self._task = asyncio.create_task(self._follow(self._consumer), name="follow")
 
+    def has_read(self, topic: str) -> bool:
+        """Tell whether everything of a topic that was there at the start has been read."""
+        return self._task is not None and all(place.topic != topic for place in self._behind)
+
     async def caught_up(self) -> None:
         """Wait until everything that was there at the start has been read."""
         await self._caught_up.wait()

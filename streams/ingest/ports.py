@@ -38,6 +38,11 @@ class FeedHandle(Sink, Protocol):
 class IngestPort(Protocol):
     """The pipeline as devices' front doors see it."""
 
+    @property
+    def knows_registrations(self) -> bool:
+        """Whether the registrations were read to their end once; until then an unknown or old one means nothing."""
+        ...
+
     def registration(self, recorder_id: str) -> Registration | None:
         """Return the newest registration on the log, None where unknown."""
         ...

@@ -178,6 +178,11 @@ class IngestService:
         if self._follower is not None:
             await self._follower.stop()
 
+    @property
+    def knows_registrations(self) -> bool:
+        """Whether the registrations on the log were read to their end once."""
+        return self._follower is not None and self._follower.has_read(REGISTRY.name)
+
     def registration(self, recorder_id: str) -> Registration | None:
         """Return the newest registration on the log, None where unknown."""
         return self._registrations.get(recorder_id)

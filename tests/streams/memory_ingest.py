@@ -57,6 +57,7 @@ class MemoryIngest:
         self.full = False
         self.fail_on: set[int] = set()
         self.max_feeds = 1000
+        self.knows_registrations = True
         self._sessions: dict[str, tuple[str, SessionState]] = {}
         self._calls = 0
 

@@ -168,6 +168,22 @@ async def test_who_may_speak(http: httpx.AsyncClient, recorder: str, headers: di
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
 
+async def test_nobody_is_refused_for_what_has_not_been_read_yet(http: httpx.AsyncClient, ingest: MemoryIngest) -> None:
+    ingest.knows_registrations = False
+    for recorder, headers in (
+        ("nobody", {}),
+        ("asleep", {}),
+        ("cam-1", {"Authorization": "Bearer newer"}),
+    ):
+        answer = await http.post(f"/api/v1/recorders/{recorder}/telemetry", json=GOOD, headers=headers)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+    assert (await http.post("/api/v1/recorders/cam-1/telemetry", json=GOOD)).status_code == 202
+    assert (await http.post("/api/v1/recorders/CAM-1/telemetry", json=GOOD)).status_code == 404
+    no_token = {"Authorization": ""}
+    assert (await http.post("/api/v1/recorders/nobody/telemetry", json=GOOD, headers=no_token)).status_code == 401
+
+
 async def test_a_full_spool_says_when_to_come_again(http: httpx.AsyncClient, ingest: MemoryIngest) -> None:
     ingest.full = True
     answer = await http.post(f"{ROOT}/telemetry", json=GOOD)

@@ -235,6 +235,7 @@ async def test_a_killed_worker_pulls_again_before_it_has_heard_from_the_log(bus:
     assert second.service.remembers
     assert second.service.registration("cam-1") is not None
     assert second.service.not_ready()
+    assert not second.service.knows_registrations, "so that nobody is refused by what an earlier life knew"
     with pytest.raises(Unavailable):
         await second.service.start()
     assert second.service.cameras.pulled == {"cam-1"}, "it goes on until the log is there"
@@ -254,6 +255,7 @@ async def test_what_stood_in_an_earlier_life_and_not_on_the_log_is_forgotten(bus
         while rig.service.cameras.pulled:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert rig.service.registration("cam-9") is None
+    assert rig.service.knows_registrations
     await rig.service.stop()
 
 

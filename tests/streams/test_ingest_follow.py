@@ -70,6 +70,28 @@ async def test_an_empty_log_is_caught_up_with_at_once(bus: FlakyBus) -> None:
     await follower.stop()
 
 
+async def test_one_topic_may_have_been_read_while_another_is_long(bus: FlakyBus) -> None:
+    await publish(bus, 10)
+    await bus.publish(REGISTRY.name, "cam-1", b"1")
+    seen: list[str] = []
+    read: list[tuple[bool, bool]] = []
+
+    def take(record: Record) -> None:
+        seen.append(record.topic)
+        read.append((follower.has_read(REGISTRY.name), follower.has_read(EVENTS.name)))
+
+    follower = Follower(bus, {EVENTS.name: take, REGISTRY.name: take})
+    assert not follower.has_read(REGISTRY.name)
+    await follower.start()
+    await asyncio.wait_for(follower.caught_up(), 10)
+    assert follower.has_read(REGISTRY.name)
+    assert follower.has_read(EVENTS.name)
+    # What each record found: a topic counts as read behind its last record, whatever the other is at.
+    assert [one for one, _ in read] == [REGISTRY.name in seen[:at] for at in range(11)]
+    assert not any(events for _, events in read[: seen.index(EVENTS.name) + 1])
+    await follower.stop()
+
+
 async def test_a_fault_in_one_record_does_not_end_the_reading(bus: FlakyBus, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[int] = []
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from domain.errors import InvalidInput, NotActive, NotAuthorized
+from domain.errors import InvalidInput, NotActive, NotAuthorized, Unavailable
 from domain.ids import check_recorder_id
 from domain.registry import Registration
 from streams.ingest.api.problems import Problem
@@ -22,13 +22,23 @@ def authenticate(request: Request, ingest: IngestPort) -> Registration:
         NotAuthorized: No token, or not this recorder's.
         Problem: 404, no such recorder; told only to those who bring a token.
         NotActive: Registered, but not activated, suspended or retired; told only to the recorder itself.
+        Unavailable: One of the latter three, but the log may say otherwise: it has not been read yet.
     """
     token = bearer_token(request)
-    recorder_id = request.path_params["recorder_id"]
     try:
-        registration = ingest.registration(check_recorder_id(recorder_id))
-    except InvalidInput:
-        registration = None
+        recorder_id = check_recorder_id(request.path_params["recorder_id"])
+    except InvalidInput as error:
+        raise Problem(404, "no such recorder", field="recorder_id") from error
+    try:
+        return _accept(ingest.registration(recorder_id), token)
+    except (Problem, NotAuthorized, NotActive) as refusal:
+        if ingest.knows_registrations:
+            raise
+        msg = "the registrations are still being read from the log"
+        raise Unavailable(msg) from refusal
+
+
+def _accept(registration: Registration | None, token: str) -> Registration:
     if registration is None:
         raise Problem(404, "no such recorder", field="recorder_id")
     if not registration.accepts(token):
