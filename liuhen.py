@@ -22,7 +22,7 @@ from domain import settings as configuration
 from domain.clock import Instant, SystemClock
 from domain.errors import InvalidInput, LiuhenError, Refused, Unavailable
 from domain.settings import Settings
-from wiring import ROLES, House, listen, read_text, read_toml, running
+from wiring import ROLES, House, listen, read_text, read_toml, rulebook_of, running
 
 if TYPE_CHECKING:
     from streams.simulate.script import Script
@@ -36,6 +36,8 @@ _log = logging.getLogger("liuhen")
 
 def _serve(arguments: argparse.Namespace, roles: Sequence[str]) -> int:
     settings = load_settings(arguments.config)
+    if not {"detect", "store"}.isdisjoint(roles):
+        rulebook_of(settings)  # before anything is opened: what is wrong in a file is the only thing to say
     if tuple(roles) == ("detect",) and settings.bus.startswith("kafka://"):
         return _run_faust(settings)
 
@@ -56,7 +58,7 @@ def _run_faust(settings: Settings) -> NoReturn:
     bus = connect(settings.bus, partitions=settings.partitions, client_id=settings.worker_id or socket.gethostname())
     data = Path(settings.work) / "faust"
     data.mkdir(parents=True, exist_ok=True)
-    detect.run_faust(settings.bus.removeprefix("kafka://"), bus, settings, data)
+    detect.run_faust(settings.bus.removeprefix("kafka://"), bus, settings, data, rulebook_of(settings))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -137,33 +139,38 @@ def _replay(arguments: argparse.Namespace) -> int:
     from streams.workers.replay import opened, replay
 
     require(arguments.policy)
-    thresholds = Thresholds.of(load_settings(arguments.config))
+    settings = load_settings(arguments.config)
+    thresholds, book = Thresholds.of(settings), rulebook_of(settings)
     try:
         with opened(arguments.events) as lines:
-            return replay(lines, arguments.policy, sys.stdout, sys.stderr, thresholds=thresholds)
+            return replay(lines, arguments.policy, sys.stdout, sys.stderr, thresholds=thresholds, book=book)
     except OSError as error:
         msg = f"{arguments.events}: {error.strerror}"
         raise InvalidInput(msg, "EVENTS.ndjson") from error
 
 
 def _show_policy(arguments: argparse.Namespace) -> int:
-    from policies import load
     from policies.report import show_json, show_text
 
-    policy = load(arguments.name)
+    policy = rulebook_of(load_settings(arguments.config)).policy(arguments.name)
     print(show_json(policy) if arguments.json else show_text(policy), end="")
     return FINE
 
 
 def _show_deadline(arguments: argparse.Namespace) -> int:
-    from policies import load
     from policies.deadlines import store_by
     from policies.report import deadline_json, deadline_text
 
     now = arguments.now or SystemClock().now()
-    policy = load(arguments.policy)
-    remote = arguments.remote or arguments.returned is not None
-    deadline = store_by(policy, arguments.kind, arguments.completed, remote=remote, returned=arguments.returned)
+    book = rulebook_of(load_settings(arguments.config))
+    deadline = store_by(
+        book.policy(arguments.policy),
+        arguments.kind,
+        arguments.completed,
+        remote=arguments.remote or arguments.returned is not None,
+        returned=arguments.returned,
+        calendar=book.calendar,
+    )
     print((deadline_json if arguments.json else deadline_text)(deadline, now), end="")
     return FINE
 
@@ -179,11 +186,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from dashboards.doctor import examine
 
     settings = load_settings(arguments.config)
+    calendar = rulebook_of(settings).calendar
 
     async def run() -> bool:
         async with AsyncExitStack() as stack:
             house = House(settings, stack)
-            return await examine({"log": house.bus, "store": house.store, "catalogue": house.catalog}, print)
+            parts = {"log": house.bus, "store": house.store, "catalogue": house.catalog}
+            return await examine(parts, calendar, house.clock, print)
 
     return FINE if _run(run()) else MISSING_SERVICE
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dashboards.projection import Fleet
     from domain.bus import Bus
     from domain.registry import Registration
+    from policies.local import Rulebook
     from storage.catalog.catalog import Catalog
     from storage.objects.port import ObjectStore
     from streams.ingest.registrations import Registrations
@@ -67,6 +68,7 @@ class House:
         self._front: _Front | None = None
         self._catalog: Catalog | None = None
         self._store: ObjectStore | None = None
+        self._book: Rulebook | None = None
 
     @property
     def fleet(self) -> Fleet:
@@ -125,6 +127,13 @@ class House:
             self.stack.push_async_callback(self._catalog.close)
         return self._catalog
 
+    @property
+    def book(self) -> Rulebook:
+        """The policies in force here, read once; raises `InvalidPolicy` where a file is wrong."""
+        if self._book is None:
+            self._book = rulebook_of(self.settings)
+        return self._book
+
     async def registrations(self) -> Registrations:
         """Return the registrations on the log, all those read that stood there."""
         from domain.topics import REGISTRY
@@ -169,8 +178,8 @@ async def _ingest(house: House) -> None:
 
     async def join_log() -> None:
         bus = await house.bus()
+        await register(bus, registrations_of(house.settings))  # first, so that the start knows of them
         await service.start()
-        await register(bus, registrations_of(house.settings))
 
     if service.remembers:
         house.serve()
@@ -178,7 +187,6 @@ async def _ingest(house: House) -> None:
     else:
         await join_log()
 
-        await register(bus, registrations_of(house.settings))  # first, so that the start knows of them
 
 async def _load(*modules: str) -> None:
     """Load in a thread what takes long to load: whatever records in this process goes on meanwhile."""
@@ -211,6 +219,7 @@ async def _store(house: House) -> None:
     from streams.workers.store import StoreWorker
 
     _raise_file_limit()
+    book = house.book
     store, catalog, bus = await house.store(), await house.catalog(), await house.bus()
     registrations = await house.registrations()
 
@@ -218,7 +227,7 @@ async def _store(house: House) -> None:
         known = registrations.get(recorder_id)
         return house.settings.policy if known is None else known.policy
 
-    worker = StoreWorker(bus, store, catalog, house.settings, policy_of=policy_of, clock=house.clock)
+    worker = StoreWorker(bus, store, catalog, house.settings, policy_of=policy_of, book=book, clock=house.clock)
     house.jobs["store"] = worker.run
 
 
@@ -233,8 +242,9 @@ async def _detect(house: House) -> None:
     await _load("streams.workers.detect")
     from streams.workers import detect
 
+    book = house.book
     bus = await house.bus()
-    house.jobs["detect"] = lambda: detect.run(bus, house.settings)
+    house.jobs["detect"] = lambda: detect.run(bus, house.settings, book)
 
 
 async def _analyse(house: House) -> None:
@@ -433,6 +443,22 @@ def registrations_of(settings: Settings) -> list[Registration]:
     except (InvalidInput, TypeError) as error:
         msg = f"{settings.recorders}: {error}"
         raise InvalidSettings(msg, "recorders") from error
+
+
+def rulebook_of(settings: Settings) -> Rulebook:
+    """Read the policy and calendar files that the settings name, and put together what is in force.
+
+    Raises:
+        InvalidSettings: A file cannot be read.
+        InvalidPolicy: A file is wrong; names file and key.
+    """
+    from policies.local import rulebook
+
+    def texts(field: str) -> list[tuple[str, str]]:
+        names = [name.strip() for name in getattr(settings, field).split(",")]
+        return [(name, read_text(name, field)) for name in names if name]
+
+    return rulebook(texts("policy_files"), texts("calendar_files"))
 
 
 def read_toml(name: str, field: str) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import ctypes
 import os
 from collections.abc import Awaitable, Callable, Mapping
 
+from domain.clock import Clock
 from domain.errors import LiuhenError
+from policies.workdays import WorkCalendar
 
 _OUT_OF_STEP = 5
 """TIME_ERROR of adjtimex(2): the kernel's clock is not being kept right."""
@@ -14,15 +16,23 @@ _OUT_OF_STEP = 5
 Say = Callable[[str], None]
 
 
-async def examine(parts: Mapping[str, Callable[[], Awaitable[object]]], say: Say) -> bool:
+async def examine(
+    parts: Mapping[str, Callable[[], Awaitable[object]]], calendar: WorkCalendar, clock: Clock, say: Say
+) -> bool:
     """Open each part and say how that went; True when all are there.
 
-    The clock is only warned of: many containers cannot see what keeps their host's clock right.
+    The clock is only warned of: many containers cannot see what keeps their host's clock right. So are working days
+    that nobody knows: the notice of a year comes late in the year before.
     """
     found = [await _check(name, part, say) for name, part in parts.items()]
-    trouble = clock_trouble()
-    say(f"{'warn' if trouble else 'ok':6}{'clock':11}{trouble or 'kept right, says the kernel'}")
+    _warn("clock", clock_trouble(), "kept right, says the kernel", say)
+    year = clock.now().datetime().year
+    _warn("calendar", calendar_trouble(calendar, year), f"working days of {year} and {year + 1} are known", say)
     return all(found)
+
+
+def _warn(name: str, trouble: str, well: str, say: Say) -> None:
+    say(f"{'warn' if trouble else 'ok':6}{name:11}{trouble or well}")
 
 
 async def _check(name: str, part: Callable[[], Awaitable[object]], say: Say) -> bool:
@@ -33,6 +43,17 @@ async def _check(name: str, part: Callable[[], Awaitable[object]], say: Say) -> 
         return False
     say(f"{'ok':6}{name}")
     return True
+
+
+def calendar_trouble(calendar: WorkCalendar, year: int) -> str:
+    """Say of which years, this one and the next, the working days are not known; empty when of none.
+
+    Store-by times reach into the next year: from its first days on, and from its holiday that begins in December.
+    """
+    unknown = " and ".join(str(one) for one in (year, year + 1) if not calendar.knows_year(one))
+    if not unknown:
+        return ""
+    return f"working days of {unknown} are not known, only weekends count; name the notice's file in calendar_files"
 
 
 def clock_trouble() -> str:

@@ -28,8 +28,8 @@ from domain.events import AnyEvent
 from domain.findings import Figure, Finding, FindingKind, Message, Severity, Status
 from domain.ids import finding_id
 from domain.settings import Settings
-from policies.clauses import DEFAULT, clauses
-from policies.loader import load, names
+from policies.clauses import DEFAULT, cited
+from policies.local import Rulebook, default
 from policies.model import Policy
 
 
@@ -131,6 +131,7 @@ class Context(NamedTuple):
         thresholds: Settings.
         knowledge: Registration and sessions, with this event already counted in.
         late: The event stands later than the lateness; ask `is_late`.
+        book: The policies in force, with an agency's own values, and the working days.
     """
 
     recorder_id: str
@@ -138,6 +139,7 @@ class Context(NamedTuple):
     thresholds: Thresholds
     knowledge: Knowledge
     late: bool = False
+    book: Rulebook = default()
 
     def is_late(self, event: AnyEvent) -> bool:
         """Tell whether an event stands so late that only gaps and backfill still use it."""
@@ -214,7 +216,7 @@ def finding(
     act = session.act if session else None
     unbroken = is_unbroken(context, session_id)
     registration = context.knowledge.registration
-    policy = registration.policy if registration else context.thresholds.policy
+    policy = context.book.find(registration.policy if registration else context.thresholds.policy)
     recorder_kind = registration.kind if registration else "body_worn"
     began = Instant(began_at)
     return Finding(
@@ -229,7 +231,7 @@ def finding(
         detected_at=Instant(context.now),
         cause=cause,
         evidence=evidence,
-        clauses=clauses(policy, kind, recorder=recorder_kind, unbroken=unbroken, act=act),
+        clauses=list(cited(policy, kind, recorder=recorder_kind, unbroken=unbroken, act=act)) if policy else [],
         message=Message(key=key or kind, params={**evidence, **({"cause": cause} if cause else {})}),
     )
 
@@ -238,7 +240,7 @@ def policy_of(context: Context) -> Policy:
     """Return the recorder's policy; a name that is no policy is judged like the default, and cites nothing."""
     registration = context.knowledge.registration
     name = registration.policy if registration else context.thresholds.policy
-    return load(name if name in names() else DEFAULT)
+    return context.book.find(name) or context.book.policy(DEFAULT)
 
 
 def is_unbroken(context: Context, session_id: str | None) -> bool:

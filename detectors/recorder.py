@@ -20,6 +20,7 @@ from domain import wire
 from domain.clock import Instant
 from domain.events import AnyEvent, AnyRecorderEvent, Tick
 from domain.findings import Finding
+from policies.local import Rulebook, default
 
 _NEVER = 1 << 62
 MAX_TICKS = 128
@@ -32,11 +33,13 @@ class Rules:
     Args:
         detectors: In the order in which they speak.
         thresholds: Settings.
+        book: The policies and the calendar in force; those of this package alone where not given.
     """
 
-    def __init__(self, detectors: Sequence[Detector], thresholds: Thresholds) -> None:
+    def __init__(self, detectors: Sequence[Detector], thresholds: Thresholds, book: Rulebook | None = None) -> None:
         self.detectors = tuple(detectors)
         self.thresholds = thresholds
+        self.book = book or default()
         self._wanting: dict[type[AnyEvent], tuple[Detector, ...]] = {}
 
     def wanting(self, kind: type[AnyEvent]) -> tuple[Detector, ...]:
@@ -342,7 +345,7 @@ class Recorder:
                 self._knowledge, self._knowledge_raw, self._context = known, None, None
         context = self._context
         if context is None or context.now != self._now:
-            context = self._context = Context(self.recorder_id, self._now, self._rules.thresholds, self._knowledge)
+            context = self._context = self._context_now()
         if late:
             context = context._replace(late=True)
         for detector in self._rules.wanting(kind):
@@ -354,7 +357,7 @@ class Recorder:
         self.changed = True
         self._now = max(self._now, at)
         tick = Tick(at=Instant(at))
-        context = Context(self.recorder_id, self._now, self._rules.thresholds, self._knowledge)
+        context = self._context_now()
         for detector in self._rules.detectors:
             if self._wakes.get(detector.name, _NEVER) <= at:
                 self._step(detector, tick, context, findings)
@@ -362,6 +365,10 @@ class Recorder:
                 if self._wakes.get(detector.name, _NEVER) <= at:
                     self._wakes[detector.name] = at + 1
         self._refresh_next()
+
+    def _context_now(self) -> Context:
+        rules = self._rules
+        return Context(self.recorder_id, self._now, rules.thresholds, self._knowledge, False, rules.book)
 
     def _step(self, detector: Detector, event: AnyEvent, context: Context, findings: list[Finding]) -> None:
         name = detector.name

@@ -21,6 +21,7 @@ from detectors.storage_low_space import StorageLowSpace
 from detectors.store_stalled import StoreStalled
 from detectors.upload_lagging import UploadLagging
 from detectors.upload_overdue import UploadOverdue
+from policies.local import Rulebook
 
 ALL: tuple[Detector, ...] = (
     RecordingStalled(),
@@ -43,6 +44,6 @@ ALL: tuple[Detector, ...] = (
 )
 
 
-def rules(thresholds: Thresholds | None = None) -> Rules:
-    """Return all detectors with these thresholds, or the defaults."""
-    return Rules(ALL, thresholds or Thresholds())
+def rules(thresholds: Thresholds | None = None, book: Rulebook | None = None) -> Rules:
+    """Return all detectors with these thresholds and rules, or the defaults."""
+    return Rules(ALL, thresholds or Thresholds(), book)

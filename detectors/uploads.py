@@ -266,6 +266,7 @@ def _deadline(footage: Footage, context: Context) -> Deadline | None:
             Instant(footage.completed),
             remote=footage.remote,
             returned=Instant(footage.returned) if footage.returned else None,
+            calendar=context.book.calendar,
         )
     except InvalidInput:  # a device may claim to have completed a recording in any century
         return None

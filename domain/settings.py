@@ -26,6 +26,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         store_secret_file: File that holds it.
         catalog: SQLAlchemy address: `sqlite:///FILE` or `postgresql+psycopg://…`.
         policy: Policy of recorders that name none.
+        policy_files: TOML files with an agency's own values, comma-separated, a later one laid over an earlier one; see
+            the guide.
+        calendar_files: TOML files with the holiday notices of further years, comma-separated; see the guide.
         recorders: TOML file of registrations (`[[recorder]]`) that are published at start; none where empty.
         http: `host:port` of this process's HTTP service (console, WHIP, API, metrics); port 0 takes a free one.
         spool: Directory for fragments that the log has not acknowledged.
@@ -75,6 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store_secret_file: str = ""
     catalog: str = "sqlite:///data/catalog.db"
     policy: str = "wucheng"
+    policy_files: str = ""
+    calendar_files: str = ""
     recorders: str = ""
     http: str = "127.0.0.1:8600"
     spool: str = "data/spool"

@@ -23,7 +23,7 @@ import msgspec
 
 from domain.errors import InvalidPolicy
 from policies.files import read
-from policies.loader import build, load, require, table
+from policies.loader import build, load, names, require, table
 from policies.model import Policy
 from policies.values import Period
 from policies.workdays import WorkCalendar, official
@@ -52,13 +52,19 @@ class Rulebook(msgspec.Struct, frozen=True, kw_only=True):
         require(name)
         return self.policies.get(name) or load(name)
 
+    def find(self, name: str) -> Policy | None:
+        """Return a policy, None where there is none of this name."""
+        known = self.policies.get(name)
+        return load(name) if known is None and name in names() else known
 
-def rulebook(overrides: Sequence[tuple[str, str]] = (), calendar: tuple[str, str] | None = None) -> Rulebook:
+
+def rulebook(overrides: Sequence[tuple[str, str]] = (), calendars: Sequence[tuple[str, str]] = ()) -> Rulebook:
     """Put together what is in force.
 
     Args:
         overrides: Name and text of each override file; a later one is laid over an earlier one.
-        calendar: Name and text of a file with further years, in the form of ``data/calendar.toml``.
+        calendars: Name and text of each file with further years, in the form of ``data/calendar.toml``; of a year that
+            stands in several, the last one counts.
 
     Raises:
         InvalidPolicy: A file is wrong; names file and key.
@@ -67,7 +73,9 @@ def rulebook(overrides: Sequence[tuple[str, str]] = (), calendar: tuple[str, str
     for where, text in overrides:
         policy = override(text, where, base=policies)
         policies[policy.name] = policy
-    days = official() if calendar is None else official().extended(calendar[1], calendar[0])
+    days = official()
+    for where, text in calendars:
+        days = days.extended(text, where)
     return Rulebook(policies=policies, calendar=days)
 
 

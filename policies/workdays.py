@@ -68,11 +68,12 @@ class WorkCalendar(msgspec.Struct, frozen=True, kw_only=True):
 
     def knows(self, day: date) -> bool:
         """Tell whether the holiday notices that decide on this day are known."""
-        if not self._knows_year(day.year):
+        if not self.knows_year(day.year):
             return False
-        return (day.month, day.day) < _NEW_YEAR_LEAD or self._knows_year(day.year + 1)
+        return (day.month, day.day) < _NEW_YEAR_LEAD or self.knows_year(day.year + 1)
 
-    def _knows_year(self, year: int) -> bool:
+    def knows_year(self, year: int) -> bool:
+        """Tell whether the holiday notice of a year is known."""
         return year in self.years or self.base(date(year, 1, 1)) is not None
 
     def extended(self, text: str, where: str) -> WorkCalendar:
@@ -110,7 +111,7 @@ class WorkCalendar(msgspec.Struct, frozen=True, kw_only=True):
         while days:
             day += _ONE_DAY
             if not self.knows(day):
-                unknown.add(day.year if not self._knows_year(day.year) else day.year + 1)
+                unknown.add(day.year if not self.knows_year(day.year) else day.year + 1)
             days -= self.is_working_day(day)
         return _midnight_after(day), tuple(sorted(unknown))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError
 from domain.events import Integrity, SegmentStored
+from policies.local import Rulebook, default
 from policies.retention import retain_until
 from storage.catalog.catalog import Catalog
 from storage.catalog.rows import SegmentRow
@@ -38,16 +39,25 @@ class Depot:
         clock: For `stored_at`.
         policy_of: A recorder's policy.
         step_done: See `StepHook`.
+        book: The policies in force; those of the package alone where not given.
     """
 
     def __init__(
-        self, store: ObjectStore, catalog: Catalog, clock: Clock, policy_of: Callable[[str], str], step_done: StepHook
+        self,
+        store: ObjectStore,
+        catalog: Catalog,
+        clock: Clock,
+        policy_of: Callable[[str], str],
+        step_done: StepHook,
+        *,
+        book: Rulebook | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
         self.clock = clock
         self.policy_of = policy_of
         self.step_done = step_done
+        self.book = book or default()
 
 
 class Deposit:
@@ -106,11 +116,12 @@ class Deposit:
         """Step 3: PUT, create-only, locked and tagged."""
         one = self.segment
         policy = depot.policy_of(one.recorder_id)
+        owed = retain_until(Instant(one.to_ms), depot.book.find(policy) or policy)
         return await depot.store.put(
             self.key,
             self.part.path,
             sha256=self._sha256,
-            retain_until=max(retain_until(Instant(one.to_ms), policy), depot.clock.now().plus(SHORTEST_LOCK_MS)),
+            retain_until=max(owed, depot.clock.now().plus(SHORTEST_LOCK_MS)),
             tags={
                 "retention": RETENTION_CLASS,
                 "recorder": one.recorder_id,
@@ -136,6 +147,7 @@ class Deposit:
             raise IntegrityError(msg)
         # By the policy it was written under: the recorder may have got another one since.
         policy = head.metadata.get("policy", depot.policy_of(one.recorder_id))
+        # An agency's own time is only ever longer, and may have come since.
         wanted = retain_until(Instant(one.to_ms), policy)
         if head.retain_until is None or head.retain_until < wanted - 1000:  # S3 keeps whole seconds
             msg = f"{key}: locked until {head.retain_until}, not {wanted}"

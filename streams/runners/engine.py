@@ -20,9 +20,10 @@ import msgspec
 from detectors.recorder import Recorder, Rules, Ticks
 from domain import wire
 from domain.errors import InvalidEvent
-from domain.events import AnyRecorderEvent, Tick
+from domain.events import AnyRecorderEvent, RecorderRegistered, Tick
 from domain.findings import Finding
 from domain.topics import MAX_REJECTED_BYTES
+from policies import names
 
 PARTITION_KEY = "#partition"
 """Key of a partition's own record in the changelog; no recorder can have this name."""
@@ -51,7 +52,7 @@ class Rejected(msgspec.Struct, frozen=True):
     Attributes:
         offset: Its place in the partition.
         value: Its bytes.
-        reason: `invalid_event`, or `step_failed`.
+        reason: `invalid_event`, `unknown_policy` (of a registration that counts but for it), or `step_failed`.
         detail: What is wrong, naming the field.
     """
 
@@ -297,6 +298,10 @@ class _Batch:
         recorder = self._recorder(event.recorder_id)
         if record.offset <= recorder.offset:
             return
+        if isinstance(event, RecorderRegistered) and self._rules.book.find(event.policy) is None:
+            # Named and refused, while the recorder is watched on: by the default, citing nothing.
+            detail = f"policy: no policy {event.policy!r}; there are {', '.join(names())}"
+            self._reject(record, "unknown_policy", detail)
         late, repeated = recorder.late, recorder.repeated
         self._say(record, recorder, recorder.take(event, line, record.offset, self._ticks))
         self._late += recorder.late - late

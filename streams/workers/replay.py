@@ -14,12 +14,21 @@ from detectors.contract import Thresholds
 from detectors.registry import rules
 from domain import wire
 from policies.clauses import DEFAULT
+from policies.local import Rulebook
 from streams.runners.engine import Input, Outcome, Partition
 
 BATCH_LINES = 500
 
 
-def replay(lines: Iterable[str], policy: str, out: TextIO, err: TextIO, *, thresholds: Thresholds | None = None) -> int:
+def replay(
+    lines: Iterable[str],
+    policy: str,
+    out: TextIO,
+    err: TextIO,
+    *,
+    thresholds: Thresholds | None = None,
+    book: Rulebook | None = None,
+) -> int:
     """Run the detectors over lines of events.
 
     At the end of the file, what waits only for its place in order is said, as the next ticks would bring it out.
@@ -30,11 +39,12 @@ def replay(lines: Iterable[str], policy: str, out: TextIO, err: TextIO, *, thres
         out: Takes one JSON finding a line.
         err: Takes one line for each rejected one: its number from 1, and why.
         thresholds: Settings; their policy is replaced by `policy`.
+        book: The policies in force; those of the package alone where absent.
 
     Returns:
         0, or 1 where a line was rejected; everything else is done all the same.
     """
-    partition = Partition(rules(_with_policy(thresholds, policy or DEFAULT)))
+    partition = Partition(rules(_with_policy(thresholds, policy or DEFAULT), book))
     rejected = 0
     for batch in _batches(lines):
         outcome = partition.run(batch)

@@ -43,6 +43,7 @@ from domain.topics import (
     SOURCE_HEADER,
 )
 from domain.wire import encode
+from policies.local import Rulebook
 from storage.catalog.catalog import Catalog
 from storage.deposit import Deposit, Depot, StepHook, alarm, announcement
 from storage.objects.port import ObjectStore, SourceDamaged
@@ -77,6 +78,7 @@ class StoreWorker:
         catalog: Where it is written down.
         settings: `work`, `segment_s`, `gap_min_s`, `policy`.
         policy_of: A recorder's policy; `settings.policy` for all where absent.
+        book: The policies in force, which say for how long to lock; those of the package alone where absent.
         clock: For `stored_at` and for silence.
         step_done: Called after each step; see `storage.deposit.StepHook`.
         quiet_s: See `QUIET_S`.
@@ -91,6 +93,7 @@ class StoreWorker:
         settings: Settings,
         *,
         policy_of: Callable[[str], str] | None = None,
+        book: Rulebook | None = None,
         clock: Clock | None = None,
         step_done: StepHook = lambda _: None,
         quiet_s: float = QUIET_S,
@@ -99,7 +102,7 @@ class StoreWorker:
         self._bus = bus
         self._catalog = catalog
         self._clock = clock or SystemClock()
-        self._depot = Depot(store, catalog, self._clock, policy_of or (lambda _: settings.policy), step_done)
+        self._depot = Depot(store, catalog, self._clock, policy_of or (lambda _: settings.policy), step_done, book=book)
         self._step_done = step_done
         self._quiet_s = quiet_s
         self._max_waiting_bytes = max_waiting_bytes

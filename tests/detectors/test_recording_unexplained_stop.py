@@ -14,6 +14,7 @@ from tests.detectors.logs import (
     fragments,
     in_order,
     opened,
+    outcome,
     registered,
     resumed,
     said,
@@ -353,8 +354,13 @@ def test_acts_that_the_policy_forbids_to_interrupt_are_critical_too(policy: str,
     assert (one.severity, one.clauses) == ("critical", clauses)
 
 
-def test_a_policy_that_nobody_knows_is_judged_like_the_default_and_cites_nothing() -> None:
-    (one,) = found("hangzhou", restart(), ticks(0, 130))
+def test_a_policy_that_nobody_knows_is_refused_and_the_recorder_judged_like_the_default() -> None:
+    lines = in_order([registered(0, policy="hangzhou"), opened(0.1)], restart(), ticks(0, 130))
+    result = outcome(lines)
+    (bad,) = result.rejected
+    assert (bad.reason, bad.offset) == ("unknown_policy", 0)
+    assert bad.detail.startswith("policy: no policy 'hangzhou'; there are gansu, chongqing")
+    (one,) = [said.finding for said in result.said if said.finding.kind == KIND]
     assert (one.severity, one.clauses) == ("warning", [])
 
 

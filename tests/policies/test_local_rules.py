@@ -78,7 +78,7 @@ def test_a_file_over_a_file() -> None:
 
 def test_a_book_with_a_calendar_of_its_own() -> None:
     text = '[[year]]\nyear = 2031\nsource = "n"\ndays_off = ["2031-01-01"]\n'
-    book = rulebook(calendar=("c.toml", text))
+    book = rulebook(calendars=[("c.toml", text)])
     late = Instant.parse("2030-12-31T10:00:00+08:00")
     assert store_by(book.policy("wucheng"), "body_worn", late, calendar=book.calendar).note is None
     assert default().policies == {}
