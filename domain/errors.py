@@ -11,7 +11,8 @@ The tree::
     ├── Unavailable            a service is away; the same call may work later
     │   ├── BusUnavailable
     │   ├── StoreUnavailable
-    │   └── CatalogUnavailable
+    │   ├── CatalogUnavailable
+    │   └── LedgerUnavailable
     ├── Refused                the other side said no, and will say no again
     │   ├── StoreUnfit         a bucket without lock, an endpoint that overwrites
     │   ├── NotAuthorized
@@ -71,6 +72,10 @@ class StoreUnavailable(Unavailable):
 
 class CatalogUnavailable(Unavailable):
     """The catalogue database did not answer in time."""
+
+
+class LedgerUnavailable(Unavailable):
+    """The custody ledger did not answer in time, or could not write durably."""
 
 
 class Refused(LiuhenError):

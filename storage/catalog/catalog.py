@@ -15,16 +15,18 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, fun
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.clock import Instant
-from domain.errors import IntegrityError
+from domain.errors import CatalogUnavailable, IntegrityError
 from domain.findings import Finding
 from domain.wire import decode_finding, encode
-from storage.catalog.database import Database
-from storage.catalog.migrate import migrate
 from storage.catalog.paging import Order
 from storage.catalog.rows import Page, RecorderRow, SegmentRow, SessionRow
-from storage.catalog.tables import findings, recorders, segments, sessions
+from storage.catalog.tables import findings, metadata, recorders, segments, sessions
+from storage.database import Database, Use
+from storage.migrate import migrate
 
 T = TypeVar("T")
+
+CATALOGUE = Use("catalogue", "catalog", CatalogUnavailable, journal="WAL")
 
 _STAGES = {"opened": 0, "updated": 1, "closed": 2}
 
@@ -49,9 +51,9 @@ class Catalog:
             InvalidSettings: The address is of no known kind.
             CatalogUnavailable: No answer, or made by a newer program.
         """
-        database = Database(address)
+        database = Database(address, CATALOGUE)
         try:
-            await asyncio.to_thread(migrate, database)
+            await asyncio.to_thread(migrate, database, metadata)
         except BaseException:
             await database.close()
             raise

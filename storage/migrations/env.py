@@ -1,8 +1,9 @@
-"""Alembic's entry: runs on the connection that `storage.catalog.migrate` hands over, in its transaction."""
+"""Alembic's entry: runs on the connection that `storage.migrate` hands over, in its transaction."""
 
 from alembic import context
 
-from storage.catalog.tables import metadata
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+given = context.config.attributes
+context.configure(
+    connection=given["connection"], target_metadata=given["metadata"], version_table=given["version_table"]
+)
 context.run_migrations()

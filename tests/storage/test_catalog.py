@@ -17,10 +17,10 @@ from domain.clock import Instant
 from domain.errors import CatalogUnavailable, IntegrityError, InvalidInput, InvalidSettings
 from domain.findings import Finding, Message, Status
 from domain.ids import finding_id
-from storage.catalog.catalog import Catalog
-from storage.catalog.database import Database
+from storage.catalog.catalog import CATALOGUE, Catalog
 from storage.catalog.rows import RecorderRow, SegmentRow, SessionRow
 from storage.catalog.tables import metadata
+from storage.database import Database
 
 T0 = Instant.parse("2026-05-04T08:00:00+08:00")
 
@@ -85,7 +85,7 @@ def finding(status: Status, detected_ms: int, began_ms: int = 0, recorder_id: st
 
 
 async def test_migrations_make_what_the_tables_say(catalog: Catalog, address: str) -> None:
-    database = Database(address)
+    database = Database(address, CATALOGUE)
     with database.writer.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     await database.close()
@@ -219,7 +219,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 async def test_what_sqlite_promises(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/catalog.db")
+    database = Database(f"sqlite:///{tmp_path}/catalog.db", CATALOGUE)
     with database.writer.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2

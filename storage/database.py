@@ -1,8 +1,9 @@
-"""Connections of the catalogue: one writer, a few readers, off the event loop, errors translated.
+"""Connections of the catalogue and of the ledger: off the event loop, in transactions, errors translated.
 
-SQLite 3.40 has a bug that can corrupt a WAL file when several connections write and reset it, so there is exactly
-one writing connection, on one thread; readers are `query_only`. `synchronous=FULL`: a row that was acknowledged
-survives a power cut. PostgreSQL gets as many writers as readers.
+On SQLite there is one writing connection a process, on one thread; readers are `query_only`. `synchronous=FULL`: a row
+that was acknowledged survives a power cut. The journal depends on who writes: SQLite 3.40 has a bug that can corrupt
+a WAL file when several connections write and reset it, so WAL is for a database that one process writes. PostgreSQL
+gets as many writers as readers.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from domain.errors import CatalogUnavailable, InvalidSettings
+from domain.errors import InvalidSettings, Unavailable
 
 T = TypeVar("T")
 
@@ -28,26 +30,43 @@ CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_MS = 60_000
 
 
+class Use(msgspec.Struct, frozen=True):
+    """What a database is for.
+
+    Attributes:
+        name: In messages to people.
+        setting: The setting that holds its address.
+        unavailable: Raised when it does not answer.
+        journal: SQLite's journal mode.
+    """
+
+    name: str
+    setting: str
+    unavailable: type[Unavailable]
+    journal: str
+
+
 class Database:
     """Runs functions of a `Connection` on worker threads, each in one transaction.
 
     Work waits in the executors' queues; callers await each piece, so what can wait is bounded by the callers.
     """
 
-    def __init__(self, address: str) -> None:
-        self.url = _parse(address)
+    def __init__(self, address: str, use: Use) -> None:
+        self.use = use
+        self.url = _parse(address, use)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         writers = 1 if self.is_sqlite else READERS
-        self._writer = _sqlite_engine(self.url, write=True) if self.is_sqlite else _engine(self.url)
-        self._reader = _sqlite_engine(self.url, write=False) if self.is_sqlite else self._writer
-        self._write_threads = ThreadPoolExecutor(writers, "catalog-write")
-        self._read_threads = ThreadPoolExecutor(READERS, "catalog-read")
+        self._writer = _sqlite_engine(self.url, use.journal) if self.is_sqlite else _engine(self.url)
+        self._reader = _sqlite_engine(self.url, None) if self.is_sqlite else self._writer
+        self._write_threads = ThreadPoolExecutor(writers, f"{use.setting}-write")
+        self._read_threads = ThreadPoolExecutor(READERS, f"{use.setting}-read")
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run in a writing transaction; committed durably when this returns.
 
         Raises:
-            CatalogUnavailable: Nothing was written, or it cannot be told.
+            Unavailable: Nothing was written, or it cannot be told.
         """
         return await asyncio.get_running_loop().run_in_executor(self._write_threads, self.run_now, self._writer, work)
 
@@ -55,19 +74,39 @@ class Database:
         """Run in a reading transaction.
 
         Raises:
-            CatalogUnavailable: The database did not answer.
+            Unavailable: The database did not answer.
         """
         return await asyncio.get_running_loop().run_in_executor(self._read_threads, self.run_now, self._reader, work)
 
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the library's errors into `use.unavailable`; the text names no password."""
+        try:
+            yield
+        except DBAPIError as error:
+            msg = f"{self.use.name}: {type(error.orig).__name__}: {error.orig}"
+            raise self.use.unavailable(msg) from error
+        except SQLAlchemyError as error:
+            msg = f"{self.use.name}: {type(error).__name__}: {error}"
+            raise self.use.unavailable(msg) from error
+
     def run_now(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         """Run in one transaction on this thread."""
-        with translated(), engine.begin() as connection:
+        with self.translated(), engine.begin() as connection:
             return work(connection)
 
     @property
     def writer(self) -> Engine:
         """The writing engine, for the migrations alone."""
         return self._writer
+
+    async def forget(self) -> None:
+        """Close the connections that nobody uses at the moment; the next work opens new ones."""
+        await asyncio.to_thread(self._dispose)
+
+    def _dispose(self) -> None:
+        self._reader.dispose()
+        self._writer.dispose()
 
     async def close(self) -> None:
         """Finish what is running and let go of every connection."""
@@ -76,35 +115,22 @@ class Database:
     def _shut_down(self) -> None:
         self._write_threads.shutdown()
         self._read_threads.shutdown()
-        self._reader.dispose()
-        self._writer.dispose()
+        self._dispose()
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the library's errors into `CatalogUnavailable`; the text names no password."""
-    try:
-        yield
-    except DBAPIError as error:
-        msg = f"catalogue: {type(error.orig).__name__}: {error.orig}"
-        raise CatalogUnavailable(msg) from error
-    except SQLAlchemyError as error:
-        msg = f"catalogue: {type(error).__name__}: {error}"
-        raise CatalogUnavailable(msg) from error
-
-
-def _parse(address: str) -> URL:
+def _parse(address: str, use: Use) -> URL:
+    setting = use.setting
     try:
         url = make_url(address)
     except ArgumentError as error:
-        msg = "catalog: not a database address; use sqlite:///FILE or postgresql+psycopg://user@host/database"
-        raise InvalidSettings(msg, "catalog") from error
+        msg = f"{setting}: not a database address; use sqlite:///FILE or postgresql+psycopg://user@host/database"
+        raise InvalidSettings(msg, setting) from error
     if url.drivername not in {"sqlite", "postgresql+psycopg"}:
-        msg = f"catalog: {url.drivername!r} is not known; use sqlite or postgresql+psycopg"
-        raise InvalidSettings(msg, "catalog")
+        msg = f"{setting}: {url.drivername!r} is not known; use sqlite or postgresql+psycopg"
+        raise InvalidSettings(msg, setting)
     if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
-        msg = "catalog: SQLite needs a file, as in sqlite:///data/catalog.db"
-        raise InvalidSettings(msg, "catalog")
+        msg = f"{setting}: SQLite needs a file, as in sqlite:///data/{setting}.db"
+        raise InvalidSettings(msg, setting)
     return url
 
 
@@ -120,7 +146,9 @@ def _engine(url: URL) -> Engine:
     )
 
 
-def _sqlite_engine(url: URL, *, write: bool) -> Engine:
+def _sqlite_engine(url: URL, journal: str | None) -> Engine:
+    """Make an engine that writes with this journal, or one that only reads where it is None."""
+    write = journal is not None
     if write and url.database is not None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
@@ -134,7 +162,7 @@ def _sqlite_engine(url: URL, *, write: bool) -> Engine:
     def prepare(connection: Any, _record: Any) -> None:
         # The driver's own BEGIN comes late and never before DDL; `begin` below takes its place.
         connection.isolation_level = None
-        for pragma in _pragmas(write):
+        for pragma in _pragmas(journal):
             connection.execute(f"PRAGMA {pragma}")
 
     def begin(connection: Connection) -> None:
@@ -145,5 +173,7 @@ def _sqlite_engine(url: URL, *, write: bool) -> Engine:
     return engine
 
 
-def _pragmas(write: bool) -> tuple[str, ...]:
-    return ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON") if write else ("query_only=ON",)
+def _pragmas(journal: str | None) -> tuple[str, ...]:
+    if journal is None:
+        return ("query_only=ON",)
+    return (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON")

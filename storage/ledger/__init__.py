@@ -1,0 +1,1 @@
+"""The custody ledger: an append-only Merkle log, its signed checkpoints and their copies. See `ledger.Ledger`."""
