@@ -1,37 +1,44 @@
 """Objects in a directory of one machine: for one site, the demonstration and tests.
 
 Beside each other in the root stand `objects/` (the bytes, under their keys), `meta/` (one JSON file each: hash, lock,
-tags) and `tmp/`. The order of a put, so that a crash anywhere leaves either nothing or a whole pair:
+legal hold, tags) and `tmp/`. The order of a put, so that a crash anywhere leaves either nothing or a whole pair:
 
 1. The bytes stand in `tmp/` (linked there where they are on the same file system, else copied) and are fsynced.
 2. The description is written, fsynced and renamed into `meta/`.
 3. The bytes are linked to their key, which fails where one is (create-only), and the directory is fsynced.
 
 An object is there when its bytes are; a description without bytes is left-over and is replaced. Steps 2 and 3 run
-under a lock file, so that two writers never mix their pairs. Read-only modes keep honest programs out; against root
-there is `?immutable=1` (the ext4 and XFS attribute, needs CAP_LINUX_IMMUTABLE), and in earnest an S3 with object lock.
+under a lock file, so that two writers never mix their pairs. A lock, a hold or tags change by writing the description
+anew, as in step 2: after a crash it is the old one or the new one. Read-only modes keep honest programs out; against
+root there is `?immutable=1` (the ext4 and XFS attribute, needs CAP_LINUX_IMMUTABLE), and in earnest an S3 with object
+lock.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
-import struct
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from domain.clock import Clock, Instant, SystemClock
-from domain.errors import IntegrityError, Refused, StoreUnavailable, StoreUnfit
+from domain.errors import IntegrityError, Refused, StoreUnavailable
+from storage.objects.disk import (
+    copy,
+    files,
+    linked,
+    make_folder,
+    probe_immutable,
+    probe_link,
+    set_immutable,
+    sync_folder,
+)
 from storage.objects.port import CHUNK_BYTES, Head, Listed, SourceDamaged, Stored, Version, missing
-
-_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
-"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_IMMUTABLE_FL of linux/fs.h."""
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -43,6 +50,7 @@ class _Meta(msgspec.Struct, frozen=True):
     content_type: str
     tags: dict[str, str]
     metadata: dict[str, str]
+    legal_hold: bool = False
 
 
 class FileStore:
@@ -91,7 +99,7 @@ class FileStore:
                 return self._known(key, source, sha256)
             _take(source)
             if self._immutable:
-                _set_immutable(target, True)
+                set_immutable(target, True)
             return Stored("", meta.size)
 
     def head(self, key: str, version_id: str) -> Head | None:
@@ -101,7 +109,7 @@ class FileStore:
             if meta is None or version_id:
                 return None
             locked = Instant(meta.retain_until_ms)
-            return Head(key, "", meta.size, meta.sha256, locked, meta.metadata)
+            return Head(key, "", meta.size, meta.sha256, locked, meta.metadata, meta.legal_hold)
 
     def tags(self, key: str, version_id: str) -> dict[str, str]:
         """See `ObjectStore.tags`."""
@@ -129,10 +137,30 @@ class FileStore:
         """See `ObjectStore.list`."""
         folder = prefix.rpartition("/")[0]
         with _translated(prefix):
-            for path in _files(self._objects / folder):
+            for path in files(self._objects / folder):
                 key = path.relative_to(self._objects).as_posix()
                 if key.startswith(prefix):
                     yield Listed(key, path.stat().st_size)
+
+    def retain(self, key: str, version_id: str, until: Instant) -> None:
+        """See `BlockingStore.retain`."""
+        with self._described(key, version_id) as meta:
+            if until < meta.retain_until_ms:  # somebody else has lengthened it in between
+                msg = f"{key}: locked until {Instant(meta.retain_until_ms)}, which is never shortened"
+                raise Refused(msg)
+            self._write_meta(key, msgspec.structs.replace(meta, retain_until_ms=int(until)))
+
+    def hold(self, key: str, version_id: str, on: bool) -> None:
+        """See `ObjectStore.hold`."""
+        with self._described(key, version_id) as meta:
+            if meta.legal_hold != on:
+                self._write_meta(key, msgspec.structs.replace(meta, legal_hold=on))
+
+    def set_tags(self, key: str, version_id: str, tags: Mapping[str, str]) -> None:
+        """See `ObjectStore.set_tags`."""
+        with self._described(key, version_id) as meta:
+            if meta.tags != tags:
+                self._write_meta(key, msgspec.structs.replace(meta, tags=dict(tags)))
 
     def delete(self, key: str, version_id: str) -> None:
         """See `ObjectStore.delete`."""
@@ -140,26 +168,29 @@ class FileStore:
             meta = self._meta(key)
             if meta is None or version_id:
                 return
+            if meta.legal_hold:
+                msg = f"{key}: under legal hold"
+                raise Refused(msg)
             if self._clock.now() < meta.retain_until_ms:
                 msg = f"{key}: locked until {Instant(meta.retain_until_ms)}"
                 raise Refused(msg)
             path = self._objects / key
-            _set_immutable(path, False)
+            set_immutable(path, False)
             path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             self._meta_path(key).unlink()
 
     def probe(self) -> None:
         """See `ObjectStore.probe`."""
         with _translated("probe"):
             staged = self._stage(b"probe")
-            linked = staged.with_suffix(".link")
+            link = staged.with_suffix(".link")
             try:
-                _probe_link(staged, linked)
+                probe_link(staged, link)
                 if self._immutable:
-                    _probe_immutable(linked)
+                    probe_immutable(link)
             finally:
-                linked.unlink(missing_ok=True)
+                link.unlink(missing_ok=True)
                 staged.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -167,10 +198,10 @@ class FileStore:
 
     def _stage(self, source: Path | bytes) -> Path:
         """Step 1. A source whose fsync failed must not be used again: its dirty pages may be gone."""
-        _make_folder(self._tmp)
+        make_folder(self._tmp)
         staged = self._tmp / uuid.uuid4().hex
-        if isinstance(source, bytes) or not _linked(source, staged):
-            _copy(source, staged)
+        if isinstance(source, bytes) or not linked(source, staged):
+            copy(source, staged)
         descriptor = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fchmod(descriptor, 0o444)
@@ -190,28 +221,28 @@ class FileStore:
             if target.exists():
                 return False
             self._write_meta(key, meta)
-            _make_folder(target.parent)
+            make_folder(target.parent)
             target.hardlink_to(staged)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             return True
 
     def _write_meta(self, key: str, meta: _Meta) -> None:
         path = self._meta_path(key)
-        _make_folder(path.parent)
+        make_folder(path.parent)
         draft = self._tmp / uuid.uuid4().hex
         try:
-            _copy(msgspec.json.encode(meta), draft, sync=True)
+            copy(msgspec.json.encode(meta), draft, sync=True)
             draft.rename(path)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def _known(self, key: str, source: Path | bytes, sha256: str) -> Stored:
         meta = self._meta(key)
         if meta is None or meta.sha256 != sha256:
             msg = f"{key}: stands in the store with other bytes"
             raise IntegrityError(msg)
-        _sync_folder((self._objects / key).parent)  # a crash may have come between its link and its fsync
+        sync_folder((self._objects / key).parent)  # a crash may have come between its link and its fsync
         _take(source)
         return Stored("", meta.size)
 
@@ -230,12 +261,21 @@ class FileStore:
             raise IntegrityError(msg)
         return meta
 
+    @contextmanager
+    def _described(self, key: str, version_id: str) -> Iterator[_Meta]:
+        """Hold the lock file, with the description of an object that is there."""
+        with _translated(key), self._lock():
+            meta = None if version_id else self._meta(key)
+            if meta is None:
+                raise missing(key)
+            yield meta
+
     def _meta_path(self, key: str) -> Path:
         return self._metas / f"{key}.json"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        _make_folder(self._root)
+        make_folder(self._root)
         with (self._root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -250,73 +290,9 @@ def _translated(what: str) -> Iterator[None]:
         raise StoreUnavailable(msg) from error
 
 
-def _linked(source: Path, staged: Path) -> bool:
-    """Link instead of copying, where the file system lets us."""
-    try:
-        staged.hardlink_to(source)
-    except OSError as error:
-        if error.errno in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}:
-            return False
-        raise
-    return True
-
-
-def _copy(source: Path | bytes, target: Path, *, sync: bool = False) -> None:
-    with target.open("xb") as out:
-        if isinstance(source, bytes):
-            out.write(source)
-        else:
-            _copy_file(source, out.fileno())
-        out.flush()
-        if sync:
-            os.fsync(out.fileno())
-
-
-def _copy_file(source: Path, out: int) -> None:
-    with source.open("rb") as data:
-        left = os.fstat(data.fileno()).st_size
-        while left > 0:
-            sent = os.sendfile(out, data.fileno(), None, left)
-            if not sent:
-                msg = f"{source}: became shorter while it was copied"
-                raise SourceDamaged(msg)
-            left -= sent
-
-
 def _take(source: Path | bytes) -> None:
     if isinstance(source, Path):
         source.unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each durably."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir()
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Files below a folder, in the order of their keys' bytes: a folder sorts as its name and a slash."""
-    try:
-        entries = [(f"{entry.name}/" if entry.is_dir() else entry.name, entry.path) for entry in os.scandir(folder)]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name, path in sorted(entries):
-        if name.endswith("/"):
-            yield from _files(Path(path))
-        else:
-            yield Path(path)
 
 
 def _pieces(key: str, descriptor: int, start: int, length: int | None) -> Iterator[bytes]:
@@ -326,43 +302,3 @@ def _pieces(key: str, descriptor: int, start: int, length: int | None) -> Iterat
         while left > 0 and (piece := data.read(min(left, CHUNK_BYTES))):
             left -= len(piece)
             yield piece
-
-
-def _set_immutable(path: Path, wanted: bool) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        flags: int = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))[0]
-        changed = flags | _IMMUTABLE if wanted else flags & ~_IMMUTABLE
-        if changed != flags:
-            fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", changed))
-    except OSError as error:
-        if wanted or error.errno not in {errno.ENOTTY, errno.EOPNOTSUPP}:
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _probe_link(staged: Path, linked: Path) -> None:
-    try:
-        linked.hardlink_to(staged)
-    except OSError as error:
-        msg = f"{staged.parent}: hard links do not work here ({error.strerror}); use a local file system or S3"
-        raise StoreUnfit(msg) from error
-    try:
-        linked.hardlink_to(staged)
-    except FileExistsError:
-        return
-    msg = f"{staged.parent}: a file may be replaced by a link to another; use a local file system or S3"
-    raise StoreUnfit(msg)
-
-
-def _probe_immutable(path: Path) -> None:
-    try:
-        _set_immutable(path, True)
-    except OSError as error:
-        msg = (
-            f"{path.parent}: the immutable attribute cannot be set ({error.strerror}); "
-            "run with CAP_LINUX_IMMUTABLE on ext4 or XFS, or without ?immutable=1"
-        )
-        raise StoreUnfit(msg) from error
-    _set_immutable(path, False)

@@ -8,7 +8,9 @@ Rules that every implementation keeps, and the contract suite checks:
    cannot be deleted or replaced before `retain_until` by anybody who comes through the store.
 3. Nothing half-written is ever seen under a key.
 4. What was written is read by its version id; `versions` shows whether something newer hides it.
-5. A store across a network checks the bytes against `sha256` on its side, not only on ours.
+5. A lock is only ever lengthened. `retain` refuses an earlier time before the store is asked, and the store refuses it
+   too. A legal hold keeps a version from being deleted for as long as it is on, whatever its lock says.
+6. A store across a network checks the bytes against `sha256` on its side, not only on ours.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from domain.clock import Instant
-from domain.errors import IntegrityError, InvalidInput, StoreUnavailable
+from domain.errors import IntegrityError, InvalidInput, Refused, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -60,6 +62,7 @@ class Head(msgspec.Struct, frozen=True):
         sha256: As the store computed or checked it when the object was written.
         retain_until: Locked until then; None where it is not locked.
         metadata: As given to `put`.
+        legal_hold: Held until somebody lifts it, beside the lock.
     """
 
     key: str
@@ -68,6 +71,7 @@ class Head(msgspec.Struct, frozen=True):
     sha256: str
     retain_until: Instant | None
     metadata: Mapping[str, str]
+    legal_hold: bool = False
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -133,6 +137,18 @@ class BlockingStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """See `ObjectStore.list`."""
+        ...
+
+    def retain(self, key: str, version_id: str, until: Instant) -> None:
+        """Set the lock of a version to a later time; `ObjectStore.retain` has seen to it that it is later."""
+        ...
+
+    def hold(self, key: str, version_id: str, on: bool) -> None:
+        """See `ObjectStore.hold`."""
+        ...
+
+    def set_tags(self, key: str, version_id: str, tags: Mapping[str, str]) -> None:
+        """See `ObjectStore.set_tags`."""
         ...
 
     def delete(self, key: str, version_id: str) -> None:
@@ -253,11 +269,55 @@ class ObjectStore:
             for one in some:
                 yield one
 
+    async def retain(self, key: str, version_id: str, until: Instant) -> Instant:
+        """Lengthen a version's lock to `until`, rounded up to a whole second, as S3 keeps it.
+
+        Returns:
+            Until when it is locked now: later than `until` by less than a second, or as it was where that is the same.
+
+        Raises:
+            Refused: It is locked for longer; the store was not asked to shorten it.
+            IntegrityError: It is not there.
+        """
+        check_key(key)
+        wanted = Instant(-(-until // 1000) * 1000)
+
+        def retain() -> Instant:
+            found = self.blocking.head(key, version_id)
+            if found is None:
+                raise missing(key)
+            if found.retain_until is not None and found.retain_until > wanted:
+                msg = f"{key}: locked until {found.retain_until}, which is never shortened to {until}"
+                raise Refused(msg)
+            if found.retain_until != wanted:
+                self.blocking.retain(key, version_id, wanted)
+            return wanted
+
+        return await self._run(retain)
+
+    async def hold(self, key: str, version_id: str, on: bool) -> None:
+        """Put a legal hold on a version, or lift it; the same again changes nothing.
+
+        Raises:
+            IntegrityError: It is not there.
+        """
+        check_key(key)
+        await self._run(lambda: self.blocking.hold(key, version_id, on))
+
+    async def set_tags(self, key: str, version_id: str, tags: Mapping[str, str]) -> None:
+        """Give a version these tags in place of those it has.
+
+        Raises:
+            IntegrityError: It is not there.
+        """
+        check_key(key)
+        await self._run(lambda: self.blocking.set_tags(key, version_id, tags))
+
     async def delete(self, key: str, version_id: str = "") -> None:
         """Delete one version for good; nothing happens where it is not there.
 
         Raises:
-            Refused: It is locked.
+            Refused: It is locked, or held.
         """
         check_key(key)
         await self._run(lambda: self.blocking.delete(key, version_id))

@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from minio.commonconfig import COMPLIANCE
 from minio.datatypes import Object
 from minio.error import S3Error
+from minio.retention import Retention
 from urllib3.response import BaseHTTPResponse
 
 from domain.clock import Clock, Instant, SystemClock
 from domain.errors import IntegrityError, InvalidInput, NotAuthorized, Refused, StoreUnfit
 from storage.objects.port import CHUNK_BYTES, Head, Listed, Stored, Version, missing
-from storage.objects.s3_wire import CONNECTIONS, PreconditionFailed, S3Client, checksum_hex, translated
+from storage.objects.s3_wire import CONNECTIONS, PreconditionFailed, S3Client, checksum_hex, object_tags, translated
 
 MAX_OBJECT_BYTES = 5 * 1024**3
 _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
@@ -93,7 +95,8 @@ class S3Store:
         locked = headers.get("x-amz-object-lock-retain-until-date")
         holds = headers.get("x-amz-object-lock-mode") == COMPLIANCE
         until = Instant.parse(locked) if holds and locked else None
-        return Head(key, found.version_id or "", found.size or 0, sha256, until, metadata)
+        held = headers.get("x-amz-object-lock-legal-hold") == "ON"
+        return Head(key, found.version_id or "", found.size or 0, sha256, until, metadata, held)
 
     def tags(self, key: str, version_id: str) -> dict[str, str]:
         """See `ObjectStore.tags`."""
@@ -134,6 +137,27 @@ class S3Store:
             for one in self._library.list_objects(self._bucket, prefix=prefix or None, recursive=True):
                 yield Listed(one.object_name or "", one.size or 0)
 
+    def retain(self, key: str, version_id: str, until: Instant) -> None:
+        """See `BlockingStore.retain`. COMPLIANCE refuses an earlier time by itself."""
+        try:
+            with self._there(key):
+                lock = Retention(COMPLIANCE, until.datetime())
+                self._library.set_object_retention(self._bucket, key, lock, version_id=version_id or None)
+        except (NotAuthorized, StoreUnfit) as error:
+            msg = f"{key}: the store keeps its lock: {error}"
+            raise Refused(msg) from error
+
+    def hold(self, key: str, version_id: str, on: bool) -> None:
+        """See `ObjectStore.hold`."""
+        change = self._library.enable_object_legal_hold if on else self._library.disable_object_legal_hold
+        with self._there(key):
+            change(self._bucket, key, version_id=version_id or None)
+
+    def set_tags(self, key: str, version_id: str, tags: Mapping[str, str]) -> None:
+        """See `ObjectStore.set_tags`."""
+        with self._there(key):
+            self._library.set_object_tags(self._bucket, key, object_tags(tags), version_id=version_id or None)
+
     def delete(self, key: str, version_id: str) -> None:
         """See `ObjectStore.delete`."""
         version = version_id or next((v.version_id for v in self.versions(key)), "")
@@ -158,6 +182,15 @@ class S3Store:
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
+
+    @contextmanager
+    def _there(self, key: str) -> Iterator[None]:
+        """Translate errors; a version that is not there is an `IntegrityError`."""
+        with translated(key):
+            try:
+                yield
+            except S3Error as error:
+                _raise_missing(key, error)
 
     def _known(self, key: str, sha256: str) -> str:
         """Return the version written first, if it has these bytes."""

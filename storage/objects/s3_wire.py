@@ -173,6 +173,14 @@ def check_endpoint(endpoint: str) -> bool:
         return False
 
 
+def object_tags(tags: Mapping[str, str]) -> Tags:
+    """Return tags as the library takes them."""
+    labels = Tags.new_object_tags()
+    for name, value in tags.items():
+        labels[name] = value
+    return labels
+
+
 def _of_code(what: str, code: str, text: str) -> LiuhenError:
     kind: type[LiuhenError] = StoreUnavailable
     if code == "InvalidRequest" and "future" in text:
@@ -193,11 +201,8 @@ def _error(answer: BaseHTTPResponse) -> MinioException:
 
 
 def _lock_headers(retain_until: Instant, tags: Mapping[str, str], metadata: Mapping[str, str]) -> dict[str, str]:
-    labels = Tags.new_object_tags()
-    for name, value in tags.items():
-        labels[name] = value
     lock = Retention(COMPLIANCE, retain_until.datetime())
-    headers = genheaders(dict(metadata), None, labels, lock, False)
+    headers = genheaders(dict(metadata), None, object_tags(tags), lock, False)
     return {name: value if isinstance(value, str) else ",".join(value) for name, value in headers.items()}
 
 
