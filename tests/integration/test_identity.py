@@ -79,18 +79,31 @@ class Site:
         return sorted(rows, key=lambda row: (row["from_at"], row["first_seq"]))
 
     def whole_feed(self, recorder: str) -> list[Path]:
-        """Objects of a camera's first feed, once it has played its source to the end and all of it is stored."""
+        """Objects of a camera's first feed that played its source to the end, once all of it is stored.
+
+        Where the machine is so busy that server or client lost the connection half-way, the camera plays it anew.
+        """
         if recorder not in self._first:
-            poll_until(lambda: self._is_over(recorder), f"the first feed of {recorder} is over and stored", 60, 0.3)
-            rows = self.segments(recorder)
-            self._first[recorder] = [row for row in rows if row["feed_id"] == rows[0]["feed_id"]]
+            looks: list[list[dict[str, Any]]] = [[]]
+
+            def is_settled() -> bool:  # what sound came after the last picture may be stored a moment later
+                looks.append(self._whole(recorder))
+                return looks[-1] != [] and looks[-1] == looks[-2]
+
+            poll_until(is_settled, f"a feed of {recorder} is over and stored", 90, 1.5)
+            self._first[recorder] = looks[-1]
         return [self.objects / row["key"] for row in self._first[recorder]]
 
-    def _is_over(self, recorder: str) -> bool:
-        """All pictures are there; or the camera has been pulled anew, whose segments come behind the first feed's."""
-        rows = self.segments(recorder)
-        pictures = sum(self._pictures(self.objects / row["key"]) for row in rows)
-        return pictures >= self._pictures(self.sources[recorder]) or len({row["feed_id"] for row in rows}) > 1
+    def _whole(self, recorder: str) -> list[dict[str, Any]]:
+        feeds: dict[str, list[dict[str, Any]]] = {}
+        for row in self.segments(recorder):
+            feeds.setdefault(row["feed_id"], []).append(row)
+        wanted = self._pictures(self.sources[recorder])
+        whole = (rows for rows in feeds.values() if self._counted_of(rows) >= wanted)
+        return next(whole, [])
+
+    def _counted_of(self, rows: list[dict[str, Any]]) -> int:
+        return sum(self._pictures(self.objects / row["key"]) for row in rows)
 
     def _pictures(self, path: Path) -> int:
         if path not in self._counted:
@@ -198,7 +211,7 @@ def assert_times_are_the_sources(
 def test_pictures_are_kept_unit_for_unit(site: Site, name: str) -> None:
     stored = [framehash(path) for path in site.whole_feed(name)]
     source = framehash(site.sources[name])["video"]
-    assert len(stored) >= 2
+    assert len(stored) >= (2 if name == "long-gop" else 1)  # 30 s of it: it must go over a boundary
     assert {tracks["video"].codec for tracks in stored} == {source.codec}
     assert stored_hashes(stored, "video") == source.hashes()
     assert_times_are_the_sources(source, stored, site.begins(name))
