@@ -17,6 +17,9 @@ from domain.ids import FeedId, RecorderId, SessionId, Sha256
 Kind = Literal["body_worn", "premises_camera", "room_camera"]
 StopReason = Literal["officer", "device", "battery", "storage", "connection_lost", "server", "maintenance", "unknown"]
 ExplanationMethod = Literal["voice", "written", "work_record"]
+RetentionClass = Literal["unknown", "ordinary", "evidence", "long_term"]
+"""How long footage is kept; `unknown`: nobody has decided, so it is not deleted."""
+HoldOrigin = Literal["person", "finding", "case"]
 IntegrityFault = Literal["missing", "altered", "hidden", "unlisted"]
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -291,6 +294,9 @@ class Hold(RecorderEvent, frozen=True, kw_only=True, tag="hold", rename={"from_"
         reason: Why.
         by: Who decided.
         released: The hold is lifted.
+        origin: What asks for it.
+        ref: Number of the case, id of the finding.
+        hold_id: Which hold is lifted; every person's hold of exactly this span where absent.
     """
 
     session_id: SessionId
@@ -299,6 +305,33 @@ class Hold(RecorderEvent, frozen=True, kw_only=True, tag="hold", rename={"from_"
     released: bool
     from_: Instant | None = None
     to: Instant | None = None
+    origin: HoldOrigin = "person"
+    ref: Name | None = None
+    hold_id: Name | None = None
+
+
+class Classified(RecorderEvent, frozen=True, kw_only=True, tag="classified", rename={"class_": "class"}):
+    """Somebody decided how long the footage of a session is kept.
+
+    Attributes:
+        session_id: The session.
+        class_: The class (`class` on the wire).
+        reason: Why.
+        by: Who decided.
+        document: Number of the signed decision; without one the class may only become stronger.
+        case: Number of the case that the session belongs to; as before where absent.
+        closed_at: When that case was closed; with `case` and without this it is open.
+        keep_until: End of the case file's period, or of the time the organ has set; never becomes earlier.
+    """
+
+    session_id: SessionId
+    class_: RetentionClass
+    reason: Text
+    by: Name
+    document: Name | None = None
+    case: Name | None = None
+    closed_at: Instant | None = None
+    keep_until: Instant | None = None
 
 
 class Integrity(RecorderEvent, frozen=True, kw_only=True, tag="integrity"):
@@ -327,6 +360,7 @@ AnyEvent = (
     | Backfilled
     | SegmentStored
     | Hold
+    | Classified
     | Integrity
     | Tick
 )
@@ -347,6 +381,7 @@ AnyRecorderEvent = (
     | Backfilled
     | SegmentStored
     | Hold
+    | Classified
     | Integrity
 )
 """Every event that is about one recorder."""

@@ -20,12 +20,14 @@ from domain.events import Kind
 from domain.findings import FindingKind
 from policies.articles import known_ids, policy_names
 from policies.files import read
-from policies.model import Policy
+from policies.model import LongTerm, Policy
 from policies.values import Sourced, leaves
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
 _FIGURED = frozenset({"at_least", "then_review"})
+_SETTLED = ("ordinary", "evidence")
+"""Classes that may come to an end."""
 
 
 def names() -> tuple[str, ...]:
@@ -171,7 +173,33 @@ def _check_together(policy: Policy, where: str) -> None:
         for cause in way.causes if way else ():
             if policy.cause(cause) is None:
                 raise _refused(where, f"explanation.{name}.causes", f"{cause!r} is no listed cause")
+    _check_retention(policy, where)
+
+
+def _check_retention(policy: Policy, where: str) -> None:
+    retention = policy.retention
+    reviewed = retention.expiry.review.value
     for name in ("ordinary", "evidence", "unknown"):
-        keep = getattr(policy.retention, name)
+        keep = getattr(retention, name)
         if (keep.months is not None) != (keep.bound in _FIGURED):
             raise _refused(where, f"retention.{name}.months", f"does not go with {keep.bound!r}")
+        if keep.bound == "then_review" and name not in reviewed:
+            raise _refused(where, "retention.expiry.review", f"{name} is reviewed at the end of its time")
+    for name in reviewed:
+        if name not in _SETTLED:
+            raise _refused(where, "retention.expiry.review", f"no class {name!r} that comes to an end")
+    for kind in retention.finding_hold.finding_kinds.value:
+        if kind not in get_args(FindingKind):
+            raise _refused(where, "retention.finding_hold.finding_kinds", f"no such kind of finding {kind!r}")
+    for case in retention.long_term:
+        _check_case(policy, case, where)
+
+
+def _check_case(policy: Policy, case: LongTerm, where: str) -> None:
+    path = f"retention.long_term.{case.id}"
+    for act in case.acts:
+        if policy.act(act) is None:
+            raise _refused(where, f"{path}.acts", f"{act!r} is no listed act")
+    for cause in case.causes:
+        if policy.cause(cause) is None:
+            raise _refused(where, f"{path}.causes", f"{cause!r} is no listed cause")

@@ -167,6 +167,8 @@ def _check_stricter(document: Policy, merged: Policy, where: str) -> None:
             _looser(where, f"retention.{name}", f"{before.months} months")
         if before.bound in _ENDLESS and after.months is not None:
             _looser(where, f"retention.{name}", before.bound)
+    if not set(document.retention.expiry.review.value) <= set(merged.retention.expiry.review.value):
+        _looser(where, "retention.expiry.review", "、".join(document.retention.expiry.review.value))
     if document.store_by.within is not None:
         _check_period(document.store_by.within, merged.store_by.within, "store_by.within", where)
     if document.store_by.remote is not None and merged.store_by.remote is not None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from domain.events import RetentionClass
 from policies.values import Flag, Number, Period, Sourced, Term, Text, Texts
 
 Level = Literal["full", "synchronous", "av", "situational", "none"]
@@ -109,9 +110,43 @@ class Keep(Sourced, frozen=True, kw_only=True):
 
 
 class LongTerm(Term, frozen=True, kw_only=True):
-    """A case in which recordings are kept without end; `approver`: who decides, where the document asks it."""
+    """A case in which recordings are kept without end.
+
+    Attributes:
+        approver: Who decides, where the document asks it.
+        acts: Recordings of these acts are such a case from their beginning.
+        causes: Recordings whose stop is explained by one of these causes are.
+    """
 
     approver: str = ""
+    acts: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+
+
+class FindingHold(Section, frozen=True, kw_only=True):
+    """What a finding keeps from being deleted, until a person lets go of it.
+
+    Attributes:
+        each_side: Before its beginning and after its end.
+        finding_kinds: Kinds of finding that may be evidence.
+    """
+
+    each_side: Period
+    finding_kinds: Texts
+
+
+class Expiry(Section, frozen=True, kw_only=True):
+    """What happens when a recording's time is over.
+
+    Attributes:
+        review: Classes that a person looks at, and decides on, before anything is deleted.
+        reviewer: Who that is.
+        listed_for: How long the others are listed before they are deleted, so that somebody can hold them.
+    """
+
+    review: Texts
+    reviewer: Text
+    listed_for: Period
 
 
 class Retention(Section, frozen=True, kw_only=True):
@@ -126,7 +161,9 @@ class Retention(Section, frozen=True, kw_only=True):
         long_term: Cases kept without end.
         medium: What long-term copies are written on.
         copies: How many of them.
-        finding_hold: Held before and after a finding that may be evidence.
+        evidence_by: Who decides that a recording is evidence.
+        finding_hold: Held around a finding that may be evidence.
+        expiry: At the end of the time.
     """
 
     ordinary: Keep
@@ -137,7 +174,14 @@ class Retention(Section, frozen=True, kw_only=True):
     long_term: tuple[LongTerm, ...] = ()
     medium: Texts | None = None
     copies: Number | None = None
-    finding_hold: Period
+    evidence_by: Text | None = None
+    finding_hold: FindingHold
+    expiry: Expiry
+
+    def keep(self, retention_class: RetentionClass) -> Keep | None:
+        """Return the rule of a class; None for long-term keeping, which has no end."""
+        rules = {"ordinary": self.ordinary, "evidence": self.evidence, "unknown": self.unknown}
+        return rules.get(retention_class)
 
 
 class Stops(Section, frozen=True, kw_only=True):
@@ -338,6 +382,11 @@ class Policy(Section, frozen=True, kw_only=True):
     def cause(self, name: str | None) -> Term | None:
         """Return the listed stop cause of this id, None where it is not listed."""
         return next((cause for cause in self.stops.causes if cause.id == name), None)
+
+    def long_term(self, *, act: str | None = None, cause: str | None = None) -> LongTerm | None:
+        """Return the case of long-term keeping that an act, or the cause of a stop, is by itself."""
+        cases = self.retention.long_term
+        return next((case for case in cases if act in case.acts or cause in case.causes), None)
 
     def unbroken(self, act: str | None) -> bool:
         """Tell whether the document forbids any stop in this act."""

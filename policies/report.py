@@ -139,7 +139,12 @@ def _more(term: Term) -> str:
         case Act():
             return f"：{LEVELS[term.level]}"
         case LongTerm():
-            return f"：{term.approver}批准" if term.approver else ""
+            marks = [
+                f"{term.approver}批准" if term.approver else "",
+                f"行为 {'、'.join(term.acts)}" if term.acts else "",
+                f"中止原因 {'、'.join(term.causes)}" if term.causes else "",
+            ]
+            return "：" + "；".join(mark for mark in marks if mark) if any(marks) else ""
         case Access():
             parts = [
                 "、".join(MAY[one] for one in term.may),

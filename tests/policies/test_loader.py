@@ -118,6 +118,37 @@ def test_what_the_documents_say() -> None:
     assert sum(act.level == "full" for act in load("zhuhui").acts) == 12
 
 
+def test_what_happens_when_the_time_is_over() -> None:
+    reviewed = {name: load(name).retention.expiry.review.value for name in names()}
+    assert reviewed == {
+        "gansu": ("ordinary", "evidence"),
+        "chongqing": ("evidence",),
+        "zhuhui": ("ordinary", "evidence"),
+        "wucheng": ("evidence",),
+        "zhanhe": ("ordinary", "evidence"),
+    }
+    zhanhe = load("zhanhe").retention.expiry
+    assert (zhanhe.reviewer.value, zhanhe.review.source) == ("管理人员", ("Z-AV 第十五条",))
+    decided = {name: one.value for name in names() if (one := load(name).retention.evidence_by)}
+    assert decided == {"gansu": "承办机构", "chongqing": "本机构负责人", "wucheng": "本机构负责人"}
+    assert {load(name).retention.finding_hold.each_side.ms() for name in names()} == {600_000}
+
+
+def test_what_is_a_case_of_long_term_keeping_by_itself() -> None:
+    wucheng = load("wucheng")
+    for act in wucheng.acts:
+        case = wucheng.long_term(act=act.id)
+        assert (case is not None) is (act.level == "full"), act.id
+        assert case is None or case.source[0].startswith("W-AV 第十二条")
+    assert wucheng.long_term() is None
+    assert wucheng.long_term(act="dancing", cause="laziness") is None
+    for name in ("zhanhe", "gansu"):
+        assert load(name).long_term(cause="obstruction") is not None
+        assert load(name).long_term(cause="low_battery") is None
+    assert load("wucheng").retention.keep("long_term") is None
+    assert load("wucheng").retention.keep("ordinary") == load("wucheng").retention.ordinary
+
+
 def test_acts_that_must_not_be_interrupted() -> None:
     assert load("chongqing").unbroken("inspection")
     assert not load("gansu").unbroken("inspection")
@@ -172,6 +203,24 @@ REFUSED = [
     ("[explanation.voice]", '[explanation.voice]\ncauses = ["laziness"]', "explanation.voice.causes: 'laziness'"),
     ('name = "wucheng"', 'name = "hangzhou"', "name: no policy 'hangzhou'"),
     ('name = "wucheng"', "", "name: "),
+    # retention
+    (
+        'review = { value = ["evidence"]',
+        'review = { value = ["long_term"]',
+        "retention.expiry.review: no class 'long_term'",
+    ),
+    (
+        'finding_kinds = { value = ["recording.gap"',
+        'finding_kinds = { value = ["hole"',
+        "no such kind of finding 'hole'",
+    ),
+    ('acts = ["major_complex_case"]', 'acts = ["dancing"]', "long_term.major_complex_case.acts: 'dancing'"),
+    ('acts = ["major_complex_case"]', 'causes = ["laziness"]', "long_term.major_complex_case.causes: 'laziness'"),
+    (
+        'bound = "at_least", months = 6',
+        'bound = "then_review", months = 6',
+        "retention.expiry.review: ordinary is reviewed",
+    ),
     # what only an override may carry
     ("off_site = { value = true", 'off_site = { local = "us", value = true', "backup.off_site: `local`"),
 ]

@@ -93,6 +93,17 @@ def test_an_organ_may_set_what_the_document_leaves_to_it() -> None:
     assert lock_months(override(text, "g.toml")) == 36
 
 
+def test_an_agency_may_have_more_reviewed_but_not_less() -> None:
+    header = 'policy = "zhanhe"\nagency = "a"\n[retention.expiry]\n'
+    less = header + 'review = { value = ["evidence"], source = ["通知"] }\n'
+    with pytest.raises(InvalidPolicy, match=r"ordinary is reviewed"):
+        override(less, "z.toml")
+    more = less.replace("zhanhe", "wucheng").replace('["evidence"]', '["ordinary", "evidence"]')
+    with pytest.raises(InvalidPolicy, match="looser than the document"):
+        override(more.replace('["ordinary", "evidence"]', '["ordinary"]'), "w.toml")
+    assert override(more, "w.toml").retention.expiry.review.value == ("ordinary", "evidence")
+
+
 REFUSED = [
     ('agency = "a"', "policy: missing"),
     ('policy = "wucheng"', "agency: missing"),
