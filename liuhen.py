@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
-from domain import settings as configuration
+from configuration import read_text, read_toml, rulebook_of
 from domain.clock import Instant, SystemClock
 from domain.errors import InvalidInput, LiuhenError, Refused, Unavailable
 from domain.settings import Settings
-from wiring import ROLES, House, listen, read_text, read_toml, rulebook_of, running
+from domain.settings import parse as parse_settings
+from wiring import ROLES, House, listen, running
 
 if TYPE_CHECKING:
     from streams.simulate.script import Script
@@ -264,7 +265,7 @@ def load_settings(path: str | None, environment: Mapping[str, str] = os.environ)
     from policies.loader import require
 
     name = path or environment.get("LIUHEN_CONFIG") or ("liuhen.toml" if Path("liuhen.toml").is_file() else "")
-    settings = configuration.parse(read_toml(name, "config") if name else {}, environment)
+    settings = parse_settings(read_toml(name, "config") if name else {}, environment)
     require(settings.policy)
     return settings
 

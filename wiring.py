@@ -14,27 +14,23 @@ import logging
 import random
 import resource
 import socket
-import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from configuration import registrations_of, rulebook_of
 from domain.clock import SystemClock
-from domain.errors import InvalidInput, InvalidSettings, Unavailable
+from domain.errors import InvalidSettings, Unavailable
 from domain.settings import Settings
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.routing import Router
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from dashboards.console import Console
+    from dashboards.front import Front
     from dashboards.projection import Fleet
     from domain.bus import Bus
-    from domain.registry import Registration
     from policies.local import Rulebook
     from storage.catalog.catalog import Catalog
     from storage.objects.port import ObjectStore
@@ -65,7 +61,7 @@ class House:
         self._bus: Bus | None = None
         self._starting = asyncio.Lock()
         self._is_started = False
-        self._front: _Front | None = None
+        self._front: Front | None = None
         self._catalog: Catalog | None = None
         self._store: ObjectStore | None = None
         self._book: Rulebook | None = None
@@ -99,9 +95,14 @@ class House:
     def serve(self) -> None:
         """Answer HTTP from now on, with the routes known by now; calling it again adds those that came since."""
         if self._front is None:
-            self._front = _Front(self)
+            from dashboards.front import Front
+
+            self._front = Front(self.listener, self._why_not_ready)
         self._front.add(self.routers)
         self.routers = []
+
+    def _why_not_ready(self) -> str:
+        return "; ".join(filter(None, (ask() for ask in self.not_ready)))
 
     async def close_doors(self, jobs: Sequence[asyncio.Task[None]]) -> None:
         """End the answers that go on for ever, then the server and the jobs."""
@@ -173,7 +174,7 @@ async def _ingest(house: House) -> None:
     house.stack.push_async_callback(service.stop)
     service.open()
     house.not_ready.append(service.not_ready)
-    await _load("streams.ingest.api.routes", "streams.ingest.whip.routes", "dashboards.health", "uvicorn.server")
+    await _load("streams.ingest.api.routes", "streams.ingest.whip.routes", "dashboards.front")
     _open_doors(house, service)
 
     async def join_log() -> None:
@@ -338,67 +339,6 @@ async def _keep_running(name: str, job: Callable[[], Coroutine[Any, Any, None]])
             return
 
 
-class _Front:
-    """The HTTP server of a process, and its routes.
-
-    FastAPI comes in only with routes that are its own: loading it would cost a restarted recording 0.2 s.
-    """
-
-    def __init__(self, house: House) -> None:
-        import uvicorn
-        from prometheus_client import REGISTRY, disable_created_metrics
-
-        from dashboards.health import health_router
-
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._routers: list[Router] = []
-        self.add([health_router(REGISTRY, lambda: "; ".join(filter(None, (ask() for ask in house.not_ready))))])
-        config = uvicorn.Config(
-            self._answer, interface="asgi3", log_config=None, access_log=False, lifespan="off", loop="none", ws="none"
-        )
-        self._server = _server(config)
-        sockets = [house.listener] if house.listener is not None else []
-        self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="http")
-
-    def add(self, routers: Sequence[Router]) -> None:
-        self._routers += routers
-        own = [router for router in self._routers if hasattr(router, "include_router")]
-        plain = [route for router in self._routers if router not in own for route in router.routes]
-        if own:
-            from fastapi import FastAPI
-
-            api = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
-            api.routes.extend(plain)
-            for router in own:
-                api.include_router(router)  # type: ignore[arg-type]
-            self._app: ASGIApp = api
-        else:
-            from starlette.applications import Starlette
-
-            self._app = Starlette(routes=plain)
-
-    def end(self) -> asyncio.Task[None]:
-        """Begin to end; the task is over when the last answer is."""
-        self._server.should_exit = True
-        return self._task
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-def _server(config: uvicorn.Config) -> uvicorn.Server:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        """Leaves signals to us: ingest must flush its feeds before the server goes."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    return Server(config)
-
-
 def listen(address: str) -> socket.socket:
     """Listen on `host:port`.
 
@@ -415,80 +355,3 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         msg = f"http: cannot listen on {address}: {error}"
         raise Unavailable(msg) from error
-
-
-def registrations_of(settings: Settings) -> list[Registration]:
-    """Read the file of registrations that the settings name.
-
-    Raises:
-        InvalidSettings: It cannot be read, or an entry is wrong; names the field.
-    """
-    from domain.registry import Registration, hash_tokens
-    from domain.wire import convert
-    from policies.loader import require
-
-    if not settings.recorders:
-        return []
-    table = read_toml(settings.recorders, "recorders")
-    entries = table.get("recorder", [])
-    known = {field.name for field in msgspec.structs.fields(Registration)} | {"token"}
-    try:
-        _refuse_others(table, {"recorder"})
-        for entry in entries:  # the wire lets unknown fields pass; a person's slip of the pen must not
-            _refuse_others(entry, known)
-        found = [convert(hash_tokens({"policy": settings.policy, **entry}), Registration) for entry in entries]
-        for one in found:
-            require(one.policy)
-        return found
-    except (InvalidInput, TypeError) as error:
-        msg = f"{settings.recorders}: {error}"
-        raise InvalidSettings(msg, "recorders") from error
-
-
-def rulebook_of(settings: Settings) -> Rulebook:
-    """Read the policy and calendar files that the settings name, and put together what is in force.
-
-    Raises:
-        InvalidSettings: A file cannot be read.
-        InvalidPolicy: A file is wrong; names file and key.
-    """
-    from policies.local import rulebook
-
-    def texts(field: str) -> list[tuple[str, str]]:
-        names = [name.strip() for name in getattr(settings, field).split(",")]
-        return [(name, read_text(name, field)) for name in names if name]
-
-    return rulebook(texts("policy_files"), texts("calendar_files"))
-
-
-def read_toml(name: str, field: str) -> dict[str, Any]:
-    """Read a TOML file; `field` is the setting or option that names it.
-
-    Raises:
-        InvalidSettings: It cannot be read.
-    """
-    try:
-        return tomllib.loads(read_text(name, field))
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{name}: {error}"
-        raise InvalidSettings(msg, field) from error
-
-
-def read_text(name: str, field: str) -> str:
-    """Read a text file; `field` is the setting or option that names it.
-
-    Raises:
-        InvalidSettings: It cannot be read.
-    """
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{field}: {name} cannot be read: {error}"
-        raise InvalidSettings(msg, field) from error
-
-
-def _refuse_others(table: Mapping[str, object], known: set[str]) -> None:
-    for key in table:
-        if key not in known:
-            msg = f"{key}: no such key"
-            raise InvalidInput(msg, key)
