@@ -43,6 +43,11 @@ class Catalog:
         self._database = database
         self._insert: Any = sqlite.insert if database.is_sqlite else postgresql.insert
 
+    @property
+    def database(self) -> Database:
+        """What `storage.catalog.register` keeps its tables in."""
+        return self._database
+
     @classmethod
     async def connect(cls, address: str) -> Self:
         """Open `sqlite:///FILE` or `postgresql+psycopg://…` and bring its schema up to date.
@@ -213,10 +218,13 @@ class Catalog:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[SegmentRow]:
-        """List segments in order of capture; with times, those that overlap `from_at` ≤ t < `to_at`."""
+        """List segments in order of capture; with times, those that overlap `from_at` ≤ t < `to_at`.
+
+        Those that were deleted at the end of their time are left out.
+        """
         table = segments.c
         query = _where(
-            _select(segments),
+            _select(segments).where(table.deleted_at.is_(None)),
             None if recorder_id is None else table.recorder_id == recorder_id,
             None if session_id is None else table.session_id == session_id,
             None if from_at is None else table.to_at > from_at,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from domain.clock import Instant
-from domain.events import Kind
+from domain.events import HoldOrigin, Kind, RetentionClass
 
 T = TypeVar("T")
 
@@ -86,6 +86,7 @@ class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
         fragments: How many: `last_seq - first_seq + 1`.
         retain_until: Locked until then.
         stored_at: When it was written.
+        deleted_at: When its time was over and it was deleted; None while it is there.
     """
 
     key: str
@@ -104,6 +105,112 @@ class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
     fragments: int
     retain_until: Instant
     stored_at: Instant
+    deleted_at: Instant | None = None
+
+
+class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody decided about the class of a session, as `domain.events.Classified` says it.
+
+    Attributes:
+        id: Of its entry in the ledger.
+        recorder_id: Whose session.
+        session_id: Which.
+        at: When.
+        retention_class: The class.
+        by: Who; `policy` where the policy itself makes it one of its long-term cases.
+        reason: Why.
+        document: Number of the signed decision.
+        case: Number of the case it belongs to.
+        closed_at: When that was closed.
+        keep_until: End of the case file's period.
+    """
+
+    id: str
+    recorder_id: str
+    session_id: str
+    at: Instant
+    retention_class: RetentionClass
+    by: str
+    reason: str
+    document: str | None = None
+    case: str | None = None
+    closed_at: Instant | None = None
+    keep_until: Instant | None = None
+
+
+class HoldRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Footage that must not be deleted; without a span, all of the session; with a key, that object.
+
+    Attributes:
+        id: Its id, by which it is released.
+        recorder_id: Whose footage.
+        session_id: Of which session; all of the recorder's in the span where None.
+        key: One object alone.
+        from_at: Start of what is held.
+        to_at: End of it; open where None.
+        origin: What asks for it.
+        ref: Finding or case.
+        by: Who decided.
+        reason: Why.
+        at: When.
+    """
+
+    id: str
+    recorder_id: str
+    session_id: str | None
+    origin: HoldOrigin
+    by: str
+    reason: str
+    at: Instant
+    key: str | None = None
+    from_at: Instant | None = None
+    to_at: Instant | None = None
+    ref: str | None = None
+
+
+class ReleaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold was lifted: which, when, by whom and why."""
+
+    hold_id: str
+    at: Instant
+    by: str
+    reason: str
+
+
+ExpiryState = Literal["review", "listed", "approved", "kept", "deleting", "deleted"]
+"""review: a person must decide; listed: deleted once it has been listed long enough; kept: a person wants it longer."""
+
+
+class ExpiryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An object whose time is over.
+
+    Attributes:
+        key: Object key.
+        recorder_id: Whose.
+        session_id: Of which session.
+        state: What happens next.
+        retention_class: Its class when it was listed: another one begins anew.
+        due_at: When its time was over.
+        listed_at: When it came on the list.
+        decided_at: When a person decided, or the deletion began.
+        by: Who decided.
+        reason: Why.
+        document: Number of the signed decision.
+        again_at: Of what is kept: when it comes on the list again.
+    """
+
+    key: str
+    recorder_id: str
+    session_id: str
+    state: ExpiryState
+    retention_class: RetentionClass
+    due_at: Instant
+    listed_at: Instant
+    decided_at: Instant | None = None
+    by: str | None = None
+    reason: str | None = None
+    document: str | None = None
+    again_at: Instant | None = None
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

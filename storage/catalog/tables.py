@@ -55,9 +55,11 @@ segments = Table(
     Column("retain_until_ms", Milliseconds, key="retain_until", nullable=False),
     Column("stored_at_ms", Milliseconds, key="stored_at", nullable=False),
     Column("announced", Boolean, nullable=False),
+    Column("deleted_ms", Milliseconds, key="deleted_at"),
     Index("segments_by_time", "recorder_id", "from_at", "key"),
     Index("segments_by_session", "recorder_id", "session_id", "from_at", "key"),
     Index("segments_by_feed", "recorder_id", "feed_id", "first_seq"),
+    Index("segments_by_lock", "retain_until", "key"),
 )
 
 sessions = Table(
@@ -105,4 +107,73 @@ recorders = Table(
     Column("continuous", Boolean, nullable=False),
     Column("last_seen_at_ms", Milliseconds, key="last_seen_at"),
     Column("last_media_at_ms", Milliseconds, key="last_media_at"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("recorder_id", _ID, nullable=False),
+    Column("session_id", _ID, nullable=False),
+    Column("at_ms", Milliseconds, key="at", nullable=False),
+    Column("retention_class", String(16), nullable=False),
+    Column("by", _ID, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("document", _ID),
+    Column("case_number", _ID, key="case"),
+    Column("closed_ms", Milliseconds, key="closed_at"),
+    Column("keep_until_ms", Milliseconds, key="keep_until"),
+    Index("decisions_by_session", "recorder_id", "session_id", "at", "id"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("recorder_id", _ID, nullable=False),
+    Column("session_id", _ID),
+    Column("object_key", String(1024), key="key"),
+    Column("from_ms", Milliseconds, key="from_at"),
+    Column("to_ms", Milliseconds, key="to_at"),
+    Column("origin", String(16), nullable=False),
+    Column("ref", _ID),
+    Column("by", _ID, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", Milliseconds, key="at", nullable=False),
+    Index("holds_by_recorder", "recorder_id", "at", "id"),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("hold_id", String(32), primary_key=True),
+    Column("at_ms", Milliseconds, key="at", nullable=False),
+    Column("by", _ID, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+expiries = Table(
+    "expiries",
+    metadata,
+    Column("object_key", String(1024), key="key", primary_key=True),
+    Column("recorder_id", _ID, nullable=False),
+    Column("session_id", _ID, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("retention_class", String(16), nullable=False),
+    Column("due_ms", Milliseconds, key="due_at", nullable=False),
+    Column("listed_ms", Milliseconds, key="listed_at", nullable=False),
+    Column("decided_ms", Milliseconds, key="decided_at"),
+    Column("by", _ID),
+    Column("reason", Text),
+    Column("document", _ID),
+    Column("again_ms", Milliseconds, key="again_at"),
+    Index("expiries_by_state", "state", "listed_at", "key"),
+    Index("expiries_by_session", "recorder_id", "session_id", "key"),
+)
+
+places = Table(
+    "places",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
 )
