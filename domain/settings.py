@@ -25,6 +25,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         store_secret: Secret key of the object store; by environment only.
         store_secret_file: File that holds it.
         catalog: SQLAlchemy address: `sqlite:///FILE` or `postgresql+psycopg://…`.
+        ledger: SQLAlchemy address of the custody ledger, which is a database of its own.
+        ledger_key_file: Private key that signs the ledger's checkpoints; made where there is none. The public keys are
+            beside it in a file of the same name and `.pub`.
+        ledger_origin: Name of this ledger, by which its key signs; such as `records.example.org/ledger`, without spaces
+            and plus signs.
+        ledger_lock_days: How long the ledger's objects in the stores are locked.
+        checkpoint_s: A checkpoint is signed at least so often, while there is something new.
+        checkpoint_copies: Where checkpoints go, comma-separated, at least two: `store` (the evidence store), `log` (a
+            line on the process's log), `file:DIR`, `s3://KEY_ID@host:port/bucket?tls=0&secret_file=FILE`, or the
+            http(s) address of a witness (C2SP tlog-witness).
+        tsa_url: Time-stamping authority (RFC 3161) for checkpoints; none where empty.
+        tsa_certificates: PEM file of the root and intermediate certificates that its answers are checked against.
         policy: Policy of recorders that name none.
         policy_files: TOML files with an agency's own values, comma-separated, a later one laid over an earlier one; see
             the guide.
@@ -77,6 +89,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store_secret: str = ""
     store_secret_file: str = ""
     catalog: str = "sqlite:///data/catalog.db"
+    ledger: str = "sqlite:///data/ledger.db"
+    ledger_key_file: str = "data/ledger.key"
+    ledger_origin: str = "liuhen/ledger"
+    ledger_lock_days: Annotated[int, Meta(ge=1, le=36_500)] = 3_650
+    checkpoint_s: Annotated[float, Meta(gt=0, le=60)] = 60.0
+    checkpoint_copies: str = "store,log"
+    tsa_url: str = ""
+    tsa_certificates: str = ""
     policy: str = "wucheng"
     policy_files: str = ""
     calendar_files: str = ""

@@ -17,7 +17,7 @@ from domain.errors import IntegrityError, InvalidInput, LedgerUnavailable, Unava
 from storage.database import Database, Use
 from storage.ledger import statements
 from storage.ledger.entry import Entry
-from storage.ledger.merkle import Range, consistency_ranges, inclusion_ranges, leaf_hash
+from storage.ledger.merkle import Frontier, Range, consistency_ranges, inclusion_ranges, leaf_hash
 from storage.ledger.statements import Checkpoint, Delivery, Line, Row
 from storage.ledger.tables import metadata
 from storage.migrate import migrate
@@ -134,6 +134,10 @@ class Ledger:
 
         return await self._read(find)
 
+    async def frontier(self, size: int) -> Frontier:
+        """Return the right edge of the tree as it was at `size`, to be grown by whoever reads what follows."""
+        return await self._read(partial(statements.frontier_of, size=size))
+
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the proof that entry `index` is in the tree of `size` (RFC 9162 §2.1.3).
 
@@ -162,6 +166,10 @@ class Ledger:
             for one in found:
                 yield one
             size = found[-1].size + 1
+
+    async def checkpoints_after(self, size: int) -> int:
+        """Return how many checkpoints are larger than `size`."""
+        return await self._read(partial(statements.checkpoints_after, size=size))
 
     async def latest_checkpoint(self) -> Checkpoint | None:
         """Return the largest checkpoint, None where there is none."""

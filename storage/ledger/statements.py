@@ -39,13 +39,19 @@ class Row(msgspec.Struct, frozen=True):
 
     Attributes:
         index: Its number, from 0.
-        id: See `Entry.id`.
+        id: See `Entry.id`; like the next three it repeats what the line says.
+        kind: Of the entry.
+        recorder_id: Of the entry.
+        session_id: Of the entry.
         line: Its bytes.
         nodes: The roots of the complete subtrees that it ends, 32 bytes each, from its leaf hash upwards.
     """
 
     index: int
     id: str
+    kind: str
+    recorder_id: str | None
+    session_id: str | None
     line: bytes
     nodes: bytes
 
@@ -130,8 +136,8 @@ def rows(connection: Connection, start: int, end: int, limit: int) -> list[Row]:
     Raises:
         IntegrityError: One of them is not there.
     """
-    columns = select(entries.c.index, entries.c.id, entries.c.line, entries.c.nodes)
-    asked = columns.where(entries.c.index >= start, entries.c.index < end).order_by(entries.c.index).limit(limit)
+    within = select(entries).where(entries.c.index >= start, entries.c.index < end)
+    asked = within.order_by(entries.c.index).limit(limit)
     found = [Row(*row) for row in connection.execute(asked)]
     for expected, row in enumerate(found, start):
         if row.index != expected:
@@ -170,6 +176,12 @@ def latest_checkpoint(connection: Connection) -> Checkpoint | None:
     """Return the largest checkpoint."""
     row = connection.execute(select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)).first()
     return None if row is None else Checkpoint(row.size, Instant(row.made_at_ms), row.note, row.timestamp)
+
+
+def checkpoints_after(connection: Connection, size: int) -> int:
+    """Return how many checkpoints are larger."""
+    asked = select(func.count()).select_from(checkpoints).where(checkpoints.c.size > size)
+    return int(connection.execute(asked).scalar_one())
 
 
 def set_timestamp(connection: Connection, size: int, token: bytes) -> None:
