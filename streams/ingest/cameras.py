@@ -192,10 +192,11 @@ class Cameras:
             return
         self._days_checked_s = now_s
         for registration in self._registrations.all_cameras():
-            if self._is_mine(registration.recorder_id):
+            if self.is_mine(registration.recorder_id):
                 self._days.end_past(registration.recorder_id, self._clock.now())
 
-    def _is_mine(self, recorder_id: str) -> bool:
+    def is_mine(self, recorder_id: str) -> bool:
+        """Tell whether this worker holds the recorder's partition, and with it what one worker alone must do."""
         return partition_for(recorder_id, self._bus.partitions(REGISTRY.name)) in self._held
 
     async def _reconcile(self) -> None:
@@ -208,7 +209,7 @@ class Cameras:
         # The recording goes on elsewhere, so nothing is said of a stop.
         await self._stop_all(self._moved(), is_told=False)
         for recorder_id, registration in known.items():
-            if recorder_id not in self._pulled and self._is_mine(recorder_id):
+            if recorder_id not in self._pulled and self.is_mine(recorder_id):
                 self._begin(registration)
 
     def _moved(self) -> list[str]:
@@ -216,7 +217,7 @@ class Cameras:
         now_s = self._clock.monotonic()
         gone = []
         for recorder_id, pulled in self._pulled.items():
-            if self._is_mine(recorder_id):
+            if self.is_mine(recorder_id):
                 pulled.moved_at_s = None
                 continue
             if pulled.moved_at_s is None:

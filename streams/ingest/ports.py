@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from domain.clock import Instant
 from domain.events import AnyRecorderEvent
 from domain.registry import Registration
 from streams.ingest.sink import Sink
@@ -57,6 +58,10 @@ class IngestPort(Protocol):
 
     def session_state(self, session_id: str) -> SessionState | None:
         """Return how it stands, None where unknown. Events that `record` has taken count at once."""
+        ...
+
+    def is_heard_elsewhere(self, session_id: str, feed_id: str, since: Instant) -> bool:
+        """Tell whether the log has newer media of a session opened by media alone, captured by another feed since."""
         ...
 
     async def caught_up(self) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import random
 from typing import Final
 
-from domain.bus import Bus, TopicPartition
-from domain.clock import Clock
+from domain.bus import Bus, Record, TopicPartition, partition_for
+from domain.clock import Clock, Instant
 from domain.errors import Unavailable
 from domain.events import AnyRecorderEvent, SessionEnded, SessionOpened, SessionResumed, SessionStopped
 from domain.registry import Registration
@@ -25,6 +25,7 @@ from streams.ingest.cameras import CameraPorts, Cameras, Pull
 from streams.ingest.days import DaySessions, day_session
 from streams.ingest.feeds import JOURNAL_EVERY_S, Feed
 from streams.ingest.follow import Follower
+from streams.ingest.forsaken import Forsaken
 from streams.ingest.journal import FeedInfo, Recovered, recover
 from streams.ingest.limits import Limits
 from streams.ingest.ports import SessionState
@@ -38,6 +39,10 @@ CATCH_UP_S: Final = 3.0
 """How long a first start, or a device that nothing is known of, waits for the log's past to be read."""
 SAVE_EVERY_S: Final = 15.0
 """How often the session book is saved at the least; after a session event of our own, with the next tick."""
+FORSAKEN_EVERY_S: Final = 2.0
+"""How often it is asked which sessions nobody will end."""
+LET_OTHERS_END_S: Final = 10.0
+"""Beyond the time in which the worker that lost a recorder ends its session: that one knows best."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _log = logging.getLogger(__name__)
 
@@ -70,6 +75,8 @@ class IngestService:
         self._feeds: dict[str, Feed] = {}
         self._registrations = Registrations()
         self._book = SessionBook()
+        patience_s = settings.whip_silent_s + settings.whip_linger_s + LET_OTHERS_END_S
+        self._forsaken = Forsaken(self._book, round(1000 * patience_s))
         self._days = DaySessions(self._book, self._record)
         self._follower: Follower | None = None
         ports = CameraPorts(self._open_camera_feed, self._record, self._reject)
@@ -137,7 +144,7 @@ class IngestService:
             self.open()
         follower = Follower(
             self._bus,
-            {REGISTRY.name: self._registrations.take, EVENTS.name: self._book.take},
+            {REGISTRY.name: self._registrations.take, EVENTS.name: self._take_event},
             {TopicPartition(EVENTS.name, partition): offset for partition, offset in self._offsets.items()},
         )
         try:
@@ -151,6 +158,10 @@ class IngestService:
             self._opened_s = self._clock.monotonic()  # the log has only now become readable
             await self.caught_up()
         self.cameras.start()
+
+    def _take_event(self, record: Record) -> None:
+        self._book.take(record)
+        self._forsaken.take(record)
 
     async def _learn(self, follower: Follower) -> None:
         await follower.caught_up()
@@ -199,6 +210,10 @@ class IngestService:
     def session_state(self, session_id: str) -> SessionState | None:
         """Return how it stands, None where unknown."""
         return self._book.state(session_id)
+
+    def is_heard_elsewhere(self, session_id: str, feed_id: str, since: Instant) -> bool:
+        """Tell whether the log has newer media of a session opened by media alone, captured by another feed since."""
+        return self._book.is_heard_elsewhere(session_id, feed_id, since)
 
     def open_feed(self, recorder_id: str, session_id: str) -> Feed:
         """Begin a feed that a device pushes.
@@ -294,18 +309,38 @@ class IngestService:
             _log.error("%s: not told that it was cut off: %s", feed.feed_id, error)
 
     async def _tick_for_ever(self) -> None:
-        saved_s = self._clock.monotonic()
+        saved_s = looked_s = self._clock.monotonic()
         while True:
             await asyncio.sleep(JOURNAL_EVERY_S)
             for feed in list(self._feeds.values()):
                 feed.tick()
             self._spool.pay_debts()
+            if self._caught_up.is_set() and self._clock.monotonic() - looked_s >= FORSAKEN_EVERY_S:
+                looked_s = self._clock.monotonic()
+                self._end_forsaken()
             if self._book_is_new or self._clock.monotonic() - saved_s >= SAVE_EVERY_S:
                 saved_s = self._clock.monotonic()
                 self._save_sessions()
             self._standing.save_if_changed(
                 self._registrations.version, self.cameras.pulled, self._registrations.all, self._clock.monotonic()
             )
+
+    def _end_forsaken(self) -> None:
+        partitions = self._bus.partitions(EVENTS.name)
+        recorded = {feed.session_id for feed in self._feeds.values()}
+        for one in self._forsaken.due(lambda recorder_id: partition_for(recorder_id, partitions)):
+            if one.session_id in recorded or not self.cameras.is_mine(one.recorder_id):
+                continue
+            _log.warning("%s: nobody has ended session %s", one.recorder_id, one.session_id)
+            with suppress(Unavailable):  # asked again
+                self._record(
+                    SessionEnded(
+                        at=self._clock.now(),
+                        recorder_id=one.recorder_id,
+                        session_id=one.session_id,
+                        completed_at=one.completed_at,
+                    )
+                )
 
     def _save_sessions(self) -> None:
         self._book_is_new = False

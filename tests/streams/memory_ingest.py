@@ -4,6 +4,7 @@ import time
 
 import msgspec
 
+from domain.clock import Instant
 from domain.errors import Unavailable
 from domain.events import AnyRecorderEvent, SessionEnded, SessionOpened, SessionResumed, SessionStopped
 from domain.media import AccessUnit, TrackParams
@@ -56,6 +57,7 @@ class MemoryIngest:
         self.feeds: list[MemoryFeed] = []
         self.full = False
         self.fail_on: set[int] = set()
+        self.elsewhere: list[tuple[str, Instant]] = []
         self.max_feeds = 1000
         self.knows_registrations = True
         self._sessions: dict[str, tuple[str, SessionState]] = {}
@@ -81,6 +83,9 @@ class MemoryIngest:
 
     def session_state(self, session_id: str) -> SessionState | None:
         return self._sessions[session_id][1] if session_id in self._sessions else None
+
+    def is_heard_elsewhere(self, session_id: str, feed_id: str, since: Instant) -> bool:
+        return any(one == session_id and until > since for one, until in self.elsewhere)
 
     async def caught_up(self) -> None:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from domain.clock import Clock, Instant
@@ -13,6 +14,8 @@ from streams.ingest.api.session_ids import implicit_id, is_implicit
 from streams.ingest.ports import IngestPort
 
 _TRY_AGAIN_S: Final = 2.0
+_HANDOVER_MS: Final = 10_000
+"""A recorder that says goodbye to us may have gone to another worker so shortly before; its media stands in the log."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,20 +58,27 @@ class ImplicitSessions:
         if ending is not None:
             ending.cancel()
 
-    def leave(self, recorder_id: str, session_id: str, completed_at: Instant, *, lost: bool) -> None:
-        """The last feed of a session is closed; end the session if it is ours to end.
+    def leave(self, recorder_id: str, session_id: str, completed_at: Instant, *, lost: bool, feed_id: str = "") -> None:
+        """The last feed of a session here is closed; end the session if it is ours to end.
+
+        It is not where the recorder has meanwhile gone on in it with another worker, who then ends it.
 
         Args:
             recorder_id: Whose.
             session_id: Which.
             completed_at: When recording ended.
             lost: The connection was lost, so that the recorder may come back into the same session.
+            feed_id: That feed's.
         """
         if not is_implicit(session_id, recorder_id):
             return
         self.keep(recorder_id)
-        wait_s = self._linger_s if lost else 0.0
-        task = asyncio.create_task(self._end(recorder_id, session_id, completed_at, wait_s))
+        wait_s, since = (self._linger_s, completed_at) if lost else (0.0, completed_at.plus(-_HANDOVER_MS))
+
+        def is_elsewhere() -> bool:
+            return self._ingest.is_heard_elsewhere(session_id, feed_id, since)
+
+        task = asyncio.create_task(self._end(recorder_id, session_id, completed_at, wait_s, is_elsewhere))
         self._endings[recorder_id] = task
         task.add_done_callback(lambda done: self._forget(recorder_id, done))
 
@@ -79,8 +89,13 @@ class ImplicitSessions:
             ending.cancel()
         await asyncio.gather(*endings, return_exceptions=True)
 
-    async def _end(self, recorder_id: str, session_id: str, completed_at: Instant, wait_s: float) -> None:
+    async def _end(
+        self, recorder_id: str, session_id: str, completed_at: Instant, wait_s: float, is_elsewhere: Callable[[], bool]
+    ) -> None:
         await asyncio.sleep(wait_s)
+        if is_elsewhere():
+            _log.info("%s: another worker goes on with session %s", recorder_id, session_id)
+            return
         while self._ingest.session_state(session_id) != "ended":
             at = self._clock.now()
             event = SessionEnded(at=at, recorder_id=recorder_id, session_id=session_id, completed_at=completed_at)

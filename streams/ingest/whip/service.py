@@ -167,7 +167,8 @@ class WhipService:
             await peer.close()
             if ending in {Ending.DELETED, Ending.SILENT, Ending.CLOSED, Ending.UNCONNECTED, Ending.FAULT} and not peers:
                 lost = ending is not Ending.DELETED
-                self._sessions.leave(recorder_id, peer.feed.session_id, completed_at, lost=lost)
+                feed = peer.feed
+                self._sessions.leave(recorder_id, feed.session_id, completed_at, lost=lost, feed_id=feed.feed_id)
         self._drop_if_empty(recorder_id)
 
     def _own_certificate(self) -> RTCCertificate:
