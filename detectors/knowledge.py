@@ -59,6 +59,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         reason: Of the latest stop.
         last_captured_at: Last captured moment at the latest stop.
         completed_at: Recording completed.
+        resumed_at: `at` of the newest resumption; a stop that is older is over, wherever it stands.
     """
 
     opened_at: int
@@ -70,6 +71,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     last_captured_at: int | None = None
     completed_at: int | None = None
+    resumed_at: int = 0
 
 
 class Knowledge(msgspec.Struct, frozen=True):
@@ -137,9 +139,15 @@ def _next_session(
     if known.phase == "ended" or at < known.since:
         return before
     if isinstance(event, SessionResumed):
-        return before if before and known.phase == "open" else msgspec.structs.replace(known, phase="open", since=at)
+        since = known.since if before and known.phase == "open" else at
+        return msgspec.structs.replace(known, phase="open", since=since, resumed_at=max(at, known.resumed_at))
+    over = at < known.resumed_at
     return msgspec.structs.replace(
-        known, phase="stopped", since=at, reason=event.reason, last_captured_at=int(event.last_captured_at)
+        known,
+        phase="open" if over else "stopped",
+        since=known.resumed_at if over else at,
+        reason=event.reason,
+        last_captured_at=int(event.last_captured_at),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from domain.findings import Finding
 from tests.detectors.logs import (
+    START,
     Line,
     ended,
     fragment,
     fragments,
     in_order,
+    moment,
     opened,
     registered,
     resumed,
@@ -56,6 +58,15 @@ def test_ten_seconds_after_resuming_and_silence_while_stopped() -> None:
         [registered(), opened(), *fragments(0, 5, 0), stopped(10.5, "officer", 10), resumed(100)], ticks(0, 111)
     )
     assert story(found) == [("opened", 110, 100)]
+
+
+def test_a_resumption_that_stands_before_its_stop_ends_it() -> None:
+    """An ingest that was restarted tells of both at once, and processes write side by side."""
+    lines = in_order([registered(), opened()], fragments(0, 10, 0), fragments(0, 10, 23, feed="f2"), ticks(0, 60))
+    place = next(index for index, line in enumerate(lines) if moment(line) > START + 23_000)
+    both = [resumed(22.901), stopped(22.9, "server", 20)]
+    found = said([*lines[:place], *both, *lines[place:]], "recording.stalled")
+    assert story(found) == [("opened", 48, 43)]
 
 
 def test_stop_and_end_close_it() -> None:
