@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from detectors.books import Books
 from detectors.knowledge import Knowledge, Session
 from domain.clock import Instant, ms
 from domain.events import AnyEvent
@@ -132,6 +133,7 @@ class Context(NamedTuple):
         knowledge: Registration and sessions, with this event already counted in.
         late: The event stands later than the lateness; ask `is_late`.
         book: The policies in force, with an agency's own values, and the working days.
+        books: Which footage is not in the store, with this event already counted in.
     """
 
     recorder_id: str
@@ -140,6 +142,7 @@ class Context(NamedTuple):
     knowledge: Knowledge
     late: bool = False
     book: Rulebook = default()
+    books: Books = Books()
 
     def is_late(self, event: AnyEvent) -> bool:
         """Tell whether an event stands so late that only gaps and backfill still use it."""

@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 
+from detectors.books import BOOKED, Books, enter
 from detectors.contract import Context, Detector, Thresholds
-from detectors.intake import CALM_MS, JITTER_MS, MAX_HELD, PROOF_EVENTS, TICK_NEAR_MS, Intake, hold
+from detectors.intake import CALM_MS, JITTER_MS, MAX_HELD, PROOF_EVENTS, Intake, hold
 from detectors.knowledge import LIFECYCLE, Knowledge, learn
+from detectors.ticks import Ticks
 from domain import wire
 from domain.clock import Instant
 from domain.events import AnyEvent, AnyRecorderEvent, Tick
@@ -23,8 +25,6 @@ from domain.findings import Finding
 from policies.local import Rulebook, default
 
 _NEVER = 1 << 62
-MAX_TICKS = 128
-"""Ticks remembered: twice the lateness at one a second, with room."""
 
 
 class Rules:
@@ -40,13 +40,15 @@ class Rules:
         self.detectors = tuple(detectors)
         self.thresholds = thresholds
         self.book = book or default()
-        self._wanting: dict[type[AnyEvent], tuple[Detector, ...]] = {}
+        self.places = {detector.name: place for place, detector in enumerate(self.detectors)}
+        self._wanting: dict[type[AnyEvent], tuple[tuple[int, Detector], ...]] = {}
 
-    def wanting(self, kind: type[AnyEvent]) -> tuple[Detector, ...]:
-        """Return the detectors that want events of a type, in the order in which they speak."""
+    def wanting(self, kind: type[AnyEvent]) -> tuple[tuple[int, Detector], ...]:
+        """Return the detectors that want events of a type, in the order in which they speak, each with its place."""
         known = self._wanting.get(kind)
         if known is None:
-            known = self._wanting[kind] = tuple(one for one in self.detectors if kind in one.wants)
+            wanting = ((place, one) for place, one in enumerate(self.detectors) if kind in one.wants)
+            known = self._wanting[kind] = tuple(wanting)
         return known
 
 
@@ -62,42 +64,6 @@ class Failure(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Ticks(msgspec.Struct):
-    """What the ticks of a partition have said.
-
-    Attributes:
-        moments: `at` of the newest ones, ascending, milliseconds since 1970.
-        calm_at: Ticks themselves stood out of order; until then the whole partition counts as disordered.
-    """
-
-    moments: list[int] = []
-    calm_at: int = 0
-
-    @property
-    def newest(self) -> int:
-        """The newest; 0 before any."""
-        return self.moments[-1] if self.moments else 0
-
-    def run_beside(self, at: int) -> bool:
-        """Tell whether the ticks have come without a break, the last three of them up to about `at`."""
-        last = self.moments[-3:]
-        return len(last) == 3 and last[2] - last[0] <= 2 * TICK_NEAR_MS and at - last[2] <= TICK_NEAR_MS
-
-    def add(self, at: int, lateness_ms: int) -> bool:
-        """Take in a tick; tell whether it is the newest. One that was there, or stands too late, changes nothing."""
-        behind = self.newest - at
-        if behind > lateness_ms or at in self.moments:
-            return False
-        if behind > JITTER_MS:
-            self.calm_at = self.newest + CALM_MS
-        # Counted from the tick before: where ticks were missing, recorders still wait for moments of that time.
-        horizon = self.newest - 2 * lateness_ms
-        insort(self.moments, at)
-        while self.moments[0] < horizon or len(self.moments) > MAX_TICKS:
-            del self.moments[0]
-        return behind < 0
-
-
 def _plain(value: object) -> int:
     """States hold times as plain numbers; an `Instant` that found its way in is one."""
     if isinstance(value, Instant):
@@ -108,6 +74,7 @@ def _plain(value: object) -> int:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _NOTHING_KNOWN = msgspec.Raw(_encoder.encode(Knowledge()))
+_NOTHING_BOOKED = msgspec.Raw(_encoder.encode(Books()))
 
 
 class RecorderState(msgspec.Struct, kw_only=True):
@@ -118,6 +85,7 @@ class RecorderState(msgspec.Struct, kw_only=True):
         now: Highest `at` that came through the intake.
         intake: See there.
         knowledge: MessagePack of it.
+        books: MessagePack of what is not in the store.
         states: MessagePack of each detector's state, by name.
         wakes: When each detector wants to be woken.
     """
@@ -126,12 +94,14 @@ class RecorderState(msgspec.Struct, kw_only=True):
     now: int = 0
     intake: Intake = msgspec.field(default_factory=Intake)
     knowledge: msgspec.Raw = _NOTHING_KNOWN
+    books: msgspec.Raw = _NOTHING_BOOKED
     states: dict[str, msgspec.Raw] = {}
     wakes: dict[str, int] = {}
 
 
 _decoder = msgspec.msgpack.Decoder(RecorderState)
 _knowledge_decoder = msgspec.msgpack.Decoder(Knowledge)
+_books_decoder = msgspec.msgpack.Decoder(Books)
 
 
 class Recorder:
@@ -149,6 +119,8 @@ class Recorder:
     """
 
     __slots__ = (
+        "_books",
+        "_books_raw",
         "_context",
         "_failures",
         "_intake",
@@ -178,29 +150,39 @@ class Recorder:
         self._intake = state.intake
         self._knowledge_raw: msgspec.Raw | None = state.knowledge
         self._knowledge = _knowledge_decoder.decode(state.knowledge)
+        self._books_raw: msgspec.Raw | None = state.books
+        self._books = _books_decoder.decode(state.books)
         self._context: Context | None = None
-        names = {detector.name for detector in rules.detectors}
-        self._raw = {name: raw for name, raw in state.states.items() if name in names}
-        self._states: dict[str, Any] = {}
-        self._wakes = {name: at for name, at in state.wakes.items() if name in self._raw}
-        self._refresh_next()
+        # By the detectors' places: MessagePack where no event has touched it since, the state where one has.
+        self._raw: list[msgspec.Raw | None] = [None] * len(rules.detectors)
+        self._states: list[Any] = [None] * len(rules.detectors)
+        self._wakes = [_NEVER] * len(rules.detectors)
+        for name, raw in state.states.items():
+            place = rules.places.get(name)
+            if place is not None:
+                self._raw[place] = raw
+                self._wakes[place] = state.wakes.get(name, _NEVER)
+        self._next_wake = min(self._wakes, default=_NEVER)
 
     def save(self) -> bytes:
         """Return the state as MessagePack; the same state gives the same bytes."""
-        for name, state in self._states.items():
-            if name not in self._raw:
-                self._raw[name] = msgspec.Raw(_encoder.encode(state))
+        raw, wakes, detectors = self._raw, self._wakes, self._rules.detectors
+        for place, state in enumerate(self._states):
+            if state is not None and raw[place] is None:
+                raw[place] = msgspec.Raw(_encoder.encode(state))
         if self._knowledge_raw is None:
             self._knowledge_raw = msgspec.Raw(_encoder.encode(self._knowledge))
-        raw, wakes = self._raw, self._wakes
+        if self._books_raw is None:
+            self._books_raw = msgspec.Raw(_encoder.encode(self._books))
         return _encoder.encode(
             RecorderState(
                 offset=self.offset,
                 now=self._now,
                 intake=self._intake,
                 knowledge=self._knowledge_raw,
-                states={one.name: raw[one.name] for one in self._rules.detectors if one.name in raw},
-                wakes={one.name: wakes[one.name] for one in self._rules.detectors if one.name in wakes},
+                books=self._books_raw,
+                states={one.name: kept for one, kept in zip(detectors, raw, strict=True) if kept is not None},
+                wakes={one.name: at for one, at in zip(detectors, wakes, strict=True) if at != _NEVER},
             )
         )
 
@@ -249,6 +231,11 @@ class Recorder:
         intake.high = max(intake.high, event.at)
         findings: list[Finding] = []
         waited = self._waits()
+        if not waited and behind <= JITTER_MS and ticks.calm_at <= newest:  # nearly always
+            self._deliver(event, findings)
+            if self._next_wake <= ticks.newest:
+                self._wake(max(self._now, ticks.newest), findings)
+            return findings
         self._watch_order(behind, newest, ticks)
         self._prove(behind, event, ticks)
         if behind > self._lateness:
@@ -343,14 +330,27 @@ class Recorder:
             known = learn(self._knowledge, event)
             if known is not self._knowledge:
                 self._knowledge, self._knowledge_raw, self._context = known, None, None
+        if kind in BOOKED:
+            self._enter(event, late)
         context = self._context
         if context is None or context.now != self._now:
             context = self._context = self._context_now()
         if late:
             context = context._replace(late=True)
-        for detector in self._rules.wanting(kind):
-            self._step(detector, event, context, findings)
-        self._refresh_next()
+        for place, detector in self._rules.wanting(kind):
+            self._step(place, detector, event, context, findings)
+        self._next_wake = min(self._wakes, default=_NEVER)
+
+    def _enter(self, event: AnyEvent, late: bool) -> None:
+        """Put it into the books."""
+        late = late or event.at < self._now - self._lateness
+        try:
+            books = enter(self._books, event, self._knowledge, self._now, late=late)
+        except Exception as error:  # as for a detector's
+            self._failures.append(Failure(wire.encode(event), f"books: {type(error).__name__}: {error}"))
+            return
+        if books is not self._books:
+            self._books, self._books_raw, self._context = books, None, None
 
     def _wake(self, at: int, findings: list[Finding]) -> None:
         """Step the detectors that asked for a moment up to `at`, once each."""
@@ -358,46 +358,41 @@ class Recorder:
         self._now = max(self._now, at)
         tick = Tick(at=Instant(at))
         context = self._context_now()
-        for detector in self._rules.detectors:
-            if self._wakes.get(detector.name, _NEVER) <= at:
-                self._step(detector, tick, context, findings)
+        wakes = self._wakes
+        for place, detector in enumerate(self._rules.detectors):
+            if wakes[place] <= at:
+                self._step(place, detector, tick, context, findings)
                 # Time goes on even if a detector asks for a moment that has passed.
-                if self._wakes.get(detector.name, _NEVER) <= at:
-                    self._wakes[detector.name] = at + 1
-        self._refresh_next()
+                wakes[place] = max(wakes[place], at + 1)
+        self._next_wake = min(wakes, default=_NEVER)
 
     def _context_now(self) -> Context:
         rules = self._rules
-        return Context(self.recorder_id, self._now, rules.thresholds, self._knowledge, False, rules.book)
+        return Context(self.recorder_id, self._now, rules.thresholds, self._knowledge, False, rules.book, self._books)
 
-    def _step(self, detector: Detector, event: AnyEvent, context: Context, findings: list[Finding]) -> None:
-        name = detector.name
+    def _step(self, place: int, detector: Detector, event: AnyEvent, context: Context, findings: list[Finding]) -> None:
+        states = self._states
         try:
-            state = self._state(detector, name)
-            step = detector.step(state, event, context)
+            state = states[place]
+            if state is None:
+                state = self._decoded(place, detector)
+            after, said, wake_at = detector.step(state, event, context)
         except Exception as error:  # a detector's bug must stop neither this recorder nor another
-            self._failures.append(Failure(wire.encode(event), f"{name}: {type(error).__name__}: {error}"))
-            self._wakes.pop(name, None)
+            self._failures.append(Failure(wire.encode(event), f"{detector.name}: {type(error).__name__}: {error}"))
+            self._wakes[place] = _NEVER
             return
-        if step.state is not state:
-            self._states[name] = step.state
-            self._raw.pop(name, None)
-        if step.wake_at is None:
-            self._wakes.pop(name, None)
-        else:
-            self._wakes[name] = step.wake_at
-        findings.extend(step.findings)
+        if after is not state:
+            states[place] = after
+            self._raw[place] = None
+        self._wakes[place] = _NEVER if wake_at is None else wake_at
+        if said:
+            findings.extend(said)
 
-    def _state(self, detector: Detector, name: str) -> Any:
-        state = self._states.get(name)
-        if state is None:
-            raw = self._raw.get(name)
-            state = detector.state_type() if raw is None else _state_decoder(detector.state_type).decode(raw)
-            self._states[name] = state
+    def _decoded(self, place: int, detector: Detector) -> Any:
+        raw = self._raw[place]
+        state = detector.state_type() if raw is None else _state_decoder(detector.state_type).decode(raw)
+        self._states[place] = state
         return state
-
-    def _refresh_next(self) -> None:
-        self._next_wake = min(self._wakes.values(), default=_NEVER)
 
 
 @cache
@@ -405,4 +400,4 @@ def _state_decoder(kind: type[msgspec.Struct]) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind)
 
 
-__all__ = ["Failure", "Recorder", "RecorderState", "Rules", "Ticks"]
+__all__ = ["Failure", "Recorder", "Rules", "Ticks"]

@@ -202,6 +202,26 @@ class Returned(RecorderEvent, frozen=True, kw_only=True, tag="returned"):
     session_id: SessionId | None = None
 
 
+class StoringDeferred(RecorderEvent, frozen=True, kw_only=True, tag="storing_deferred"):
+    """A leader lets the footage of a session be stored later (延期导入, 延期移交).
+
+    It counts from `at` on: leave that is told after the time was over does not move it (Chongqing 第二十一条 事先批准).
+
+    Attributes:
+        session_id: The session.
+        approved_by: Who gave leave.
+        until: New time to store by.
+        reason: The special circumstances, in words.
+        by: Who asked for it.
+    """
+
+    session_id: SessionId
+    approved_by: Name
+    until: Instant
+    reason: Annotated[str, Meta(min_length=1, max_length=10_000)]
+    by: Name | None = None
+
+
 class Explanation(RecorderEvent, frozen=True, kw_only=True, tag="explanation"):
     """Somebody explains a stop.
 
@@ -356,6 +376,7 @@ AnyEvent = (
     | SessionEnded
     | Returned
     | Explanation
+    | StoringDeferred
     | DeviceIndex
     | Backfilled
     | SegmentStored
@@ -377,6 +398,7 @@ AnyRecorderEvent = (
     | SessionEnded
     | Returned
     | Explanation
+    | StoringDeferred
     | DeviceIndex
     | Backfilled
     | SegmentStored

@@ -82,6 +82,7 @@ EXAMPLES: list[dict[str, object]] = [
         "keep_until": AT,
     },
     {"type": "integrity", "key": "segments/a", "fault": "altered"},
+    {"type": "storing_deferred", "session_id": "s1", "approved_by": "主管领导", "until": AT, "reason": "特殊情况"},
     {"type": "tick"},
 ]
 

@@ -10,7 +10,16 @@ import pytest
 from starlette.applications import Starlette
 
 from domain.clock import Instant, ManualClock
-from domain.events import DeviceIndex, Explanation, Returned, SessionEnded, SessionOpened, SessionStopped, Telemetry
+from domain.events import (
+    DeviceIndex,
+    Explanation,
+    Returned,
+    SessionEnded,
+    SessionOpened,
+    SessionStopped,
+    StoringDeferred,
+    Telemetry,
+)
 from streams.ingest.api.routes import MAX_BODY_BYTES, device_router
 from streams.ingest.api.telemetry import MAX_READINGS
 from tests.streams.memory_ingest import MemoryIngest
@@ -18,6 +27,7 @@ from tests.streams.memory_ingest import MemoryIngest
 NOW = Instant.parse("2026-03-02T09:00:00.000+08:00")
 ROOT = "/api/v1/recorders/cam-1"
 TOKEN = {"Authorization": "Bearer t0ken"}
+LEAVE = {"approved_by": "主管领导", "until": "2026-03-09T00:00:00+08:00", "reason": "道路中断"}
 GOOD = {"device_at": "2026-03-02T09:00:01+08:00", "battery_percent": 55.5}
 
 
@@ -227,6 +237,17 @@ async def test_the_life_of_a_session(
     assert ended == [("cam-1", "s-1")]
 
 
+async def test_leave_to_store_later_is_taken_after_the_end_too(http: httpx.AsyncClient, ingest: MemoryIngest) -> None:
+    await _opened(http, "s-1")
+    await http.post(f"{ROOT}/sessions/s-1/end")
+    answer = await http.post(f"{ROOT}/sessions/s-1/deferrals", json=LEAVE)
+    assert (answer.status_code, answer.json()) == (202, {"at": NOW.rfc3339()})
+    until = Instant.parse(LEAVE["until"])
+    assert ingest.events[-1] == StoringDeferred(
+        at=NOW, recorder_id="cam-1", session_id="s-1", approved_by="主管领导", until=until, reason="道路中断"
+    )
+
+
 async def test_conflicts(http: httpx.AsyncClient) -> None:
     await _opened(http, "s-1")
     other = await http.post(f"{ROOT}/sessions", json={"session_id": "s-2"})
@@ -244,7 +265,7 @@ async def test_conflicts(http: httpx.AsyncClient) -> None:
 async def test_sessions_of_others_are_not_found(http: httpx.AsyncClient) -> None:
     await _opened(http, "s-1")
     headers = {"Authorization": "Bearer other"}
-    for call in ("stop", "resume", "end", "explanations"):
+    for call in ("stop", "resume", "end", "explanations", "deferrals"):
         answer = await http.post(f"/api/v1/recorders/cam-2/sessions/s-1/{call}", json={}, headers=headers)
         assert answer.status_code == 404
     assert (await http.post(f"{ROOT}/sessions/none/end")).status_code == 404
@@ -271,6 +292,10 @@ async def test_two_that_open_at_once_get_one_session(http: httpx.AsyncClient, in
         ("sessions/s-1/end", {"completed_at": "2026-03-02"}, "completed_at"),
         ("sessions/s-1/explanations", {"method": "voice", "cause": "x"}, "by"),
         ("sessions/s-1/explanations", None, ""),
+        ("sessions/s-1/deferrals", {**LEAVE, "reason": ""}, "reason"),
+        ("sessions/s-1/deferrals", {**LEAVE, "until": "tomorrow"}, "until"),
+        ("sessions/s-1/deferrals", {**LEAVE, "until": NOW.rfc3339()}, "until"),
+        ("sessions/s-1/deferrals", {"until": LEAVE["until"], "reason": "x"}, "approved_by"),
     ],
 )
 async def test_bad_session_calls_name_the_field(

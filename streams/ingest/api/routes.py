@@ -22,6 +22,7 @@ from domain.events import (
     SessionOpened,
     SessionResumed,
     SessionStopped,
+    StoringDeferred,
 )
 from domain.ids import check_session_id
 from streams.ingest.api.auth import authenticate
@@ -70,6 +71,7 @@ def device_router(
                 ("POST", "/sessions/{session_id}/resume", api.resume),
                 ("POST", "/sessions/{session_id}/end", api.end),
                 ("POST", "/sessions/{session_id}/explanations", api.explain),
+                ("POST", "/sessions/{session_id}/deferrals", api.defer),
                 ("POST", "/returned", api.returned),
                 ("PUT", "/index", api.index),
             )
@@ -142,6 +144,14 @@ class _DeviceApi:
         recorder_id, session_id = await self._session(request)
         body = await self._body(request, recorder_id)
         event = await self._event(body, Explanation, recorder_id, session_id=session_id)
+        return await self._taken(event)
+
+    async def defer(self, request: Request) -> Response:
+        recorder_id, session_id = await self._session(request)
+        body = await self._body(request, recorder_id)
+        event = await self._event(body, StoringDeferred, recorder_id, session_id=session_id)
+        if event.until <= event.at:
+            raise Problem(422, "until: lies in the past", field="until")
         return await self._taken(event)
 
     async def returned(self, request: Request) -> Response:
