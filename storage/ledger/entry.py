@@ -67,7 +67,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """32 hex digits that follow from what is said."""
+        """32 hex digits that follow from what is said.
+
+        Raises:
+            InvalidInput: A value that JSON cannot carry.
+        """
+        _check(self.body, "body")
         fields = IDENTITY.get(self.kind)
         if fields is None:
             return entry_id(self.kind, self.recorder_id, self.session_id, {"at": self.at.rfc3339(), "body": self.body})
@@ -158,7 +163,6 @@ def decode(line: bytes) -> Entry:
 
 
 def _canonical(value: Any) -> bytes:
-    _check(value, "body")
     try:
         return msgspec.json.encode(value, order="sorted")
     except (TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:

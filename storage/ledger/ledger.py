@@ -7,11 +7,13 @@ never sees a hole. What the same process appends at the same moment is one trans
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Self, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from domain.errors import IntegrityError, InvalidInput, LedgerUnavailable, Unavailable
 from storage.database import Database, Use
@@ -239,7 +241,15 @@ class Ledger:
             raise
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        return await self._database.read(work)
+        try:
+            return await self._database.read(work)
+        except (TypeError, ValueError) as error:
+            msg = f"ledger: a value that was not written there: {error}"
+            raise IntegrityError(msg) from error
+        except LedgerUnavailable as error:
+            if _is_damage(error):
+                raise IntegrityError(str(error)) from error
+            raise
 
     async def _proof(self, ranges: Sequence[Range], size: int) -> list[bytes]:
         def find(connection: Connection) -> list[bytes]:
@@ -247,6 +257,12 @@ class Ledger:
             return statements.roots(connection, ranges)
 
         return await self._read(find)
+
+
+def _is_damage(error: LedgerUnavailable) -> bool:
+    """Tell whether SQLite answered, and said that its file is not one that it has written."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and type(cause.orig) is sqlite3.DatabaseError
 
 
 def _check_tail(connection: Connection) -> None:
