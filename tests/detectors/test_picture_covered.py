@@ -47,6 +47,16 @@ def test_from_the_very_beginning() -> None:
     assert story(found(observations(5, 20, contrast=0.5, luma=17.0))) == [("opened", 13, 0.5)]
 
 
+def test_first_heard_of_in_the_dark() -> None:
+    """By night that is night; what shows nothing by day either is covered."""
+    night = observations(43_200, 43_400, contrast=0.5, luma=17.0)  # from 21:00 on
+    assert found(night) == []
+    assert story(found(night, observations(86_410, 86_430, contrast=0.5, luma=17.0))) == [("opened", 86_418, 86_405.5)]
+    flickering = [observation(43_400 + 4 * n, contrast=3.8 + n % 3 / 5, luma=17.0) for n in range(60)]
+    assert found(night, flickering) == []
+    assert len(found(observations(43_000, 43_100), night)) == 1, "it was not dark before"
+
+
 def dusk(low: int, minutes: int) -> list[Line]:
     """Light that halves every five minutes."""
     return [
