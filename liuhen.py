@@ -93,6 +93,8 @@ def _demo_settings(folder: Path) -> Settings:
         bus=f"embedded:{folder}/log",
         store=f"file:{folder}/store",
         catalog=f"sqlite:///{folder}/catalog.db",
+        ledger=f"sqlite:///{folder}/ledger.db",
+        ledger_key_file=f"{folder}/ledger.key",
         spool=f"{folder}/spool",
         work=f"{folder}/work",
         http=usual,

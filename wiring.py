@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from domain.bus import Bus
     from policies.local import Rulebook
     from storage.catalog.catalog import Catalog
+    from storage.ledger.ledger import Ledger
     from storage.objects.port import ObjectStore
     from streams.ingest.registrations import Registrations
     from streams.ingest.service import IngestService
@@ -63,6 +64,7 @@ class House:
         self._is_started = False
         self._front: Front | None = None
         self._catalog: Catalog | None = None
+        self._ledger: Ledger | None = None
         self._store: ObjectStore | None = None
         self._book: Rulebook | None = None
 
@@ -134,6 +136,16 @@ class House:
         if self._book is None:
             self._book = rulebook_of(self.settings)
         return self._book
+
+    async def ledger(self) -> Ledger:
+        """Return the custody ledger, its schema up to date."""
+        if self._ledger is None:
+            from storage.ledger.ledger import Ledger
+
+            _make_parent(self.settings.ledger)
+            self._ledger = await Ledger.connect(self.settings.ledger)
+            self.stack.push_async_callback(self._ledger.close)
+        return self._ledger
 
     async def registrations(self) -> Registrations:
         """Return the registrations on the log, all those read that stood there."""
@@ -221,14 +233,15 @@ async def _store(house: House) -> None:
 
     _raise_file_limit()
     book = house.book
-    store, catalog, bus = await house.store(), await house.catalog(), await house.bus()
+    store, catalog, ledger = await house.store(), await house.catalog(), await house.ledger()
+    bus = await house.bus()
     registrations = await house.registrations()
 
     def policy_of(recorder_id: str) -> str:
         known = registrations.get(recorder_id)
         return house.settings.policy if known is None else known.policy
 
-    worker = StoreWorker(bus, store, catalog, house.settings, policy_of=policy_of, book=book, clock=house.clock)
+    worker = StoreWorker(bus, store, catalog, ledger, house.settings, policy_of=policy_of, book=book, clock=house.clock)
     house.jobs["store"] = worker.run
 
 

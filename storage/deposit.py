@@ -1,4 +1,4 @@
-"""A closed segment on its way into the store: steps 2 to 5 of docs/design/storage.md.
+"""A closed segment on its way into the store: steps 2 to 6 of docs/design/storage.md.
 
 Each step may be repeated from the beginning by another process (key and bytes are functions of the segment), and a
 deposit that failed goes on where it stopped when `run` is called again.
@@ -17,6 +17,9 @@ from policies.retention import retain_until
 from storage.catalog.catalog import Catalog
 from storage.catalog.rows import SegmentRow
 from storage.layout import segment_key
+from storage.ledger.entry import decode
+from storage.ledger.ledger import Ledger
+from storage.ledger.segment import entry_of, row_of
 from storage.objects.port import ObjectStore, Stored
 from storage.part import PartFile
 from storage.segmenter import Segment
@@ -36,6 +39,7 @@ class Depot:
     Args:
         store: The object store.
         catalog: The catalogue.
+        ledger: The custody ledger.
         clock: For `stored_at`.
         policy_of: A recorder's policy.
         step_done: See `StepHook`.
@@ -46,14 +50,16 @@ class Depot:
         self,
         store: ObjectStore,
         catalog: Catalog,
+        ledger: Ledger,
         clock: Clock,
+        *,
         policy_of: Callable[[str], str],
         step_done: StepHook,
-        *,
         book: Rulebook | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
+        self.ledger = ledger
         self.clock = clock
         self.policy_of = policy_of
         self.step_done = step_done
@@ -67,21 +73,24 @@ class Deposit:
         segment: What it holds.
         part: Its bytes until the store has them.
         hidden: Something newer stands under its key.
+        unattested: Why the ledger did not take its entry; empty where it did.
     """
 
     def __init__(self, segment: Segment, part: PartFile) -> None:
         self.segment = segment
         self.part = part
         self.hidden = False
+        self.unattested = ""
         self._sha256 = ""
         self._stored: Stored | None = None
         self._row: SegmentRow | None = None
+        self._is_attested = False
 
     async def run(self, depot: Depot) -> SegmentRow:
-        """Do what is not done yet of steps 2 to 5.
+        """Do what is not done yet of steps 2 to 6.
 
         Raises:
-            Unavailable: The store or the catalogue is away; call again later.
+            Unavailable: The store, the ledger or the catalogue is away; call again later.
             SourceDamaged: The part file must be made again from the log.
             OSError: The same, for want of space.
             IntegrityError: Other bytes stand where these belong; calling again does not help.
@@ -95,10 +104,14 @@ class Deposit:
         if self._row is None:
             self._row = await self._confirm(depot, self._stored)
             depot.step_done(4)
+        if not self._is_attested:
+            self._row = await self._attest(depot.ledger, self._row)
+            self._is_attested = True
+            depot.step_done(5)
         if not await depot.catalog.add_segment(self._row):
             known = await depot.catalog.get_segment(self._row.key)
             self._row = known or self._row
-        depot.step_done(5)
+        depot.step_done(6)
         return self._row
 
     @property
@@ -170,6 +183,20 @@ class Deposit:
             retain_until=head.retain_until,
             stored_at=depot.clock.now(),
         )
+
+    async def _attest(self, ledger: Ledger, row: SegmentRow) -> SegmentRow:
+        """Step 5: the ledger says so. What it said in a life before counts: when the segment was stored.
+
+        A ledger that somebody has changed takes nothing more until a person has looked at it. The footage is locked
+        in the store by now and goes its way; the custody worker appends the entry when the ledger takes it.
+        """
+        try:
+            (index,) = await ledger.append([entry_of(row)])
+            async for _, line in ledger.read(index, index + 1):
+                return row_of(decode(line))
+        except IntegrityError as error:
+            self.unattested = str(error)
+        return row
 
 
 def announcement(row: SegmentRow) -> SegmentStored:

@@ -6,9 +6,10 @@ The steps, numbered as in docs/design/storage.md and in the crash test:
 2. Finish the part file: the manifest, and the hash of the whole.
 3. PUT it: create-only, locked, tagged.
 4. Ask the store what it has: the version written first, its hash, its lock.
-5. Write the catalogue's row.
-6. Publish `segment_stored`, wait for the log, and mark the row announced.
-7. Commit the offset before which everything is stored or rejected.
+5. Append the segment's entry to the custody ledger.
+6. Write the catalogue's row.
+7. Publish `segment_stored`, wait for the log, and mark the row announced.
+8. Commit the offset before which everything is stored or rejected.
 
 A crash after any of them repeats from the committed offset and changes nothing. While the store is away nothing is
 lost and little is held: taking stops when `max_waiting_bytes` of closed segments wait, and the media stays on the log.
@@ -46,6 +47,7 @@ from domain.wire import encode
 from policies.local import Rulebook
 from storage.catalog.catalog import Catalog
 from storage.deposit import Deposit, Depot, StepHook, alarm, announcement
+from storage.ledger.ledger import Ledger
 from storage.objects.port import ObjectStore, SourceDamaged
 from storage.segmenter import Bounds, Segment
 from streams.workers import store_metrics as metrics
@@ -76,6 +78,7 @@ class StoreWorker:
         bus: The log, started.
         store: Where segments go.
         catalog: Where it is written down.
+        ledger: Where it is attested.
         settings: `work`, `segment_s`, `gap_min_s`, `policy`.
         policy_of: A recorder's policy; `settings.policy` for all where absent.
         book: The policies in force, which say for how long to lock; those of the package alone where absent.
@@ -90,6 +93,7 @@ class StoreWorker:
         bus: Bus,
         store: ObjectStore,
         catalog: Catalog,
+        ledger: Ledger,
         settings: Settings,
         *,
         policy_of: Callable[[str], str] | None = None,
@@ -102,7 +106,15 @@ class StoreWorker:
         self._bus = bus
         self._catalog = catalog
         self._clock = clock or SystemClock()
-        self._depot = Depot(store, catalog, self._clock, policy_of or (lambda _: settings.policy), step_done, book=book)
+        self._depot = Depot(
+            store,
+            catalog,
+            ledger,
+            self._clock,
+            policy_of=policy_of or (lambda _: settings.policy),
+            step_done=step_done,
+            book=book,
+        )
         self._step_done = step_done
         self._quiet_s = quiet_s
         self._max_waiting_bytes = max_waiting_bytes
@@ -229,7 +241,7 @@ class StoreWorker:
         oldest = min((record.timestamp for record in records), default=None)
         metrics.LAG_SECONDS.set(0 if oldest is None else max(0, self._clock.now() - oldest) / 1000)
 
-    # Steps 2 to 6
+    # Steps 2 to 7
 
     def _send_off(self, partition: Partition, deposit: Deposit) -> None:
         """Queue a closed segment behind its recorder's others; recorders are stored beside each other."""
@@ -277,11 +289,14 @@ class StoreWorker:
 
     async def _store(self, deposit: Deposit) -> None:
         row = await deposit.run(self._depot)
+        if deposit.unattested:
+            metrics.FAILURES.labels("LedgerAltered").inc()
+            logger.critical("%s: stored and locked, but not in the ledger: %s", row.key, deposit.unattested)
         if deposit.hidden:
             await self._tell(alarm(row))
         await self._bus.publish(EVENTS.name, row.recorder_id, encode(announcement(row)))
         await self._catalog.announced(row.key)
-        self._step_done(6)
+        self._step_done(7)
         metrics.SEGMENTS.inc()
         metrics.STORED_BYTES.inc(row.bytes)
 
@@ -307,7 +322,7 @@ class StoreWorker:
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
 
-    # Step 7
+    # Step 8
 
     async def _commit(self, consumer: Consumer) -> None:
         ready = {place: one.committable() for place, one in self._partitions.items()}
@@ -318,7 +333,7 @@ class StoreWorker:
         for place, offset in offsets.items():
             if place in self._partitions:
                 self._partitions[place].committed = offset
-        self._step_done(7)
+        self._step_done(8)
 
     # Beside the steps
 

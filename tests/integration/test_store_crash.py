@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from storage import manifest
+from storage.ledger.entry import decode
+from storage.ledger.segment import entry_of
 from tests.services.minio import MinioServer
 from tests.streams.store_media import Site, end_feed, end_session, media, publish_feed, site, stored
 
@@ -40,7 +42,7 @@ async def fill(here: Site) -> None:
 
 
 async def check(here: Site) -> dict[str, str]:
-    """Each fragment in exactly one object, each object in one row, each row announced under one line."""
+    """Each fragment in exactly one object, each object in one row and one entry, each row announced under one line."""
     rows = (await here.catalog.list_segments(limit=1000)).items
     listed = [one.key async for one in here.store.list("segments/")]
     assert sorted(listed) == sorted(row.key for row in rows)
@@ -56,6 +58,10 @@ async def check(here: Site) -> dict[str, str]:
     assert sorted(seen) == sorted((recorder, feed, seq) for recorder, feed, count in FEEDS for seq in range(count))
     announced = {(event.key, event.version_id, event.at) for event in await stored(here.bus)}
     assert announced == {(row.key, row.version_id, row.stored_at) for row in rows}
+    entries = [decode(line) async for _, line in here.ledger.read()]
+    assert sorted(entries, key=lambda entry: str(entry.body["key"])) == [
+        entry_of(row) for row in sorted(rows, key=lambda row: row.key)
+    ]
     assert parts(here) == []
     return {row.key: row.sha256 for row in rows}
 
@@ -75,10 +81,10 @@ async def crash_and_check(folder: Path, store: str, secret: str, deaths: list[tu
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("step", range(1, 9))
 async def test_a_crash_after_each_step_changes_nothing(tmp_path: Path, step: int) -> None:
     # The first step and the commit are done for many at once; the others once for each segment.
-    deaths = [(step, 1)] if step in {1, 7} else [(step, 1), (step, 3)]
+    deaths = [(step, 1)] if step in {1, 8} else [(step, 1), (step, 3)]
     crashed = await crash_and_check(tmp_path / "crashed", f"file:{tmp_path}/store", "", deaths)
     assert crashed == await crash_and_check(tmp_path / "calm", f"file:{tmp_path}/calm-store", "", [])
 
@@ -89,4 +95,4 @@ async def test_crashes_on_s3_leave_one_version_of_each(tmp_path: Path, minio: Mi
     bucket = f"crash-{uuid.uuid4().hex}"
     minio.client().make_bucket(bucket, object_lock=True)
     address = f"s3://{minio.access_key}@{minio.endpoint}/{bucket}?tls=0"
-    await crash_and_check(tmp_path, address, minio.secret_key, [(3, 1), (2, 2), (4, 1), (5, 1), (6, 2)])
+    await crash_and_check(tmp_path, address, minio.secret_key, [(3, 1), (2, 2), (4, 1), (5, 1), (6, 1), (7, 2)])

@@ -18,6 +18,7 @@ from domain.events import AnyEvent, Fragment, SegmentStored, SessionEnded
 from domain.settings import Settings
 from domain.wire import decode_event, encode
 from storage.catalog.catalog import Catalog
+from storage.ledger.ledger import Ledger
 from storage.objects.connect import connect
 from storage.objects.port import ObjectStore
 from streams.bus.embedded import EmbeddedBus
@@ -90,12 +91,20 @@ async def stored(bus: Bus) -> list[SegmentStored]:
 
 
 class Site:
-    """A log, a store and a catalogue in one directory, and workers on them."""
+    """A log, a store, a catalogue and a ledger in one directory, and workers on them."""
 
     def __init__(
-        self, folder: Path, settings: Settings, bus: EmbeddedBus, store: ObjectStore, catalog: Catalog
+        self,
+        folder: Path,
+        settings: Settings,
+        *,
+        bus: EmbeddedBus,
+        store: ObjectStore,
+        catalog: Catalog,
+        ledger: Ledger,
     ) -> None:
-        self.folder, self.settings, self.bus, self.store, self.catalog = folder, settings, bus, store, catalog
+        self.folder, self.settings, self.bus, self.store = folder, settings, bus, store
+        self.catalog, self.ledger = catalog, ledger
 
     @asynccontextmanager
     async def worker(
@@ -105,6 +114,7 @@ class Site:
             self.bus,
             store or self.store,
             self.catalog,
+            self.ledger,
             self.settings,
             step_done=step_done,
             quiet_s=more.get("quiet_s", 30.0),
@@ -152,15 +162,17 @@ async def site(folder: Path, *, store: str = "", partitions: int = 2, **more: st
         bus=f"embedded:{folder}/log",
         store=store or f"file:{folder}/store",
         catalog=f"sqlite:///{folder}/catalog.db",
+        ledger=f"sqlite:///{folder}/ledger.db",
         work=f"{folder}/work",
     )
     settings = msgspec.structs.replace(settings, **more)
     bus, objects = EmbeddedBus(folder / "log", partitions=partitions), connect(settings)
     await bus.start()
-    catalog = await Catalog.connect(settings.catalog)
+    catalog, ledger = await Catalog.connect(settings.catalog), await Ledger.connect(settings.ledger)
     try:
-        yield Site(folder, settings, bus, objects, catalog)
+        yield Site(folder, settings, bus=bus, store=objects, catalog=catalog, ledger=ledger)
     finally:
         await bus.close()
         await objects.close()
         await catalog.close()
+        await ledger.close()
