@@ -52,6 +52,50 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         return other is None or _RANK[self.outcome] >= _RANK[other.outcome]
 
 
+class FollowUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the document demands besides the explanation that was given.
+
+    Attributes:
+        way: How: `written` or `work_record`.
+        due: When what was said of it was due; 0 while nothing was said.
+        given: What came last that may be it.
+        said: State last said of it; empty for nothing.
+        settled: It needs nothing more.
+    """
+
+    way: str
+    due: int = 0
+    given: Given | None = None
+    said: str = ""
+    settled: bool = False
+
+    def is_answered(self) -> bool:
+        """Tell whether what was given is it: a reviewed work record, or what is in writing."""
+        given = self.given
+        if given is None or given.outcome != "accepted":
+            return False
+        return given.method == "work_record" if self.way == "work_record" else given.method != "voice"
+
+
+def follow_up(policy: Policy, given: Given, *, went_on: bool) -> FollowUp | None:
+    """Return what is demanded besides an explanation, None for nothing.
+
+    Args:
+        policy: The policy.
+        given: The explanation that was accepted.
+        went_on: Recording went on after the stop.
+    """
+    ways = policy.explanation
+    for name, asked in (("work_record", ways.work_record), ("written", ways.written)):
+        if asked.besides is None or not asked.besides.value:
+            continue
+        concerned = given.cause in asked.causes if asked.causes else not went_on
+        wanted = FollowUp(way=name, given=given)
+        if concerned and not wanted.is_answered():
+            return FollowUp(way=name)
+    return None
+
+
 def judge(policy: Policy, event: Explanation) -> Given:
     """Return what an explanation comes to under a policy."""
     outcome, why = _outcome(policy, event)

@@ -15,17 +15,20 @@ When an explanation is due (`detectors.explanations` for what counts as one):
 | recording went on long enough | with the 60th second of recording after the restart | |
 | it did not, and the rule says at once | 10 min after the stop, or after the end where recording had begun again | |
 | else | 24 h after the session's end | 24 h after the session's end, reviewed |
+
+What some documents demand besides, such as the writing after a report: `detectors.follow_ups`.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from detectors.contract import Context, Step, finding, is_recording, is_unbroken, policy_of, seconds, text
-from detectors.explanations import Given, WayName, judge, speech_counts, speech_ms, voice_ms, way
-from detectors.gap_causes import REASONS
+from detectors import follow_ups
+from detectors.contract import Context, Step, is_recording, policy_of
+from detectors.explanations import judge, voice_ms
+from detectors.stop_desk import Case, Desk, say
 from detectors.stops import SLACK_MS, WORD_BEFORE_MS, Stop, Watch, Word
 from domain.clock import ms
 from domain.events import (
@@ -38,15 +41,9 @@ from domain.events import (
     SessionStopped,
     Telemetry,
 )
-from domain.findings import Figure, Finding, Status
-from policies.model import Policy
 
-MAX_WATCHES = 64
-"""Sessions; beyond it the one unused for longest is forgotten, ended ones first. What was said of it stays open."""
 WORD_SLACK_MS = 2_000
 """A device's word may be measured so much before the end of the media that it is about."""
-
-KIND = "recording.unexplained_stop"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -64,7 +61,7 @@ class State(msgspec.Struct, frozen=True):
 class RecordingUnexplainedStop:
     """The detector."""
 
-    name = "recording.unexplained_stop/1"
+    name = "recording.unexplained_stop/2"
     wants = frozenset[type[AnyEvent]](
         {Fragment, Telemetry, Observation, SessionStopped, SessionResumed, SessionEnded, Explanation}
     )
@@ -73,7 +70,7 @@ class RecordingUnexplainedStop:
     def step(self, state: Any, event: AnyEvent, context: Context) -> Step:
         """Answer to one event or tick."""
         before: State = state
-        desk = _Desk(context, policy_of(context), [], dict(before.watches))
+        desk = Desk(context, policy_of(context), [], dict(before.watches))
         word = before.word
         # What stands late counts where it only takes blame away or ends something.
         if isinstance(event, Explanation):
@@ -91,35 +88,7 @@ class RecordingUnexplainedStop:
         return Step(after, desk.findings, min((at for at in (silent_at, due_at) if at is not None), default=None))
 
 
-class _Desk(NamedTuple):
-    """What one step works with; `watches` is its own copy."""
-
-    context: Context
-    policy: Policy
-    findings: list[Finding]
-    watches: dict[str, Watch]
-
-    def watch(self, session_id: str) -> Watch:
-        return self.watches.get(session_id) or Watch()
-
-    def put(self, session_id: str, watch: Watch) -> None:
-        if watch is not self.watches.get(session_id):
-            self.watches[session_id] = msgspec.structs.replace(watch, used=self.context.now)
-
-    def changed(self, before: dict[str, Watch]) -> bool:
-        return len(self.watches) != len(before) or any(
-            before.get(name) is not watch for name, watch in self.watches.items()
-        )
-
-    def forget(self) -> None:
-        for name in [name for name, watch in self.watches.items() if watch.is_idle()]:
-            del self.watches[name]
-        while len(self.watches) > MAX_WATCHES:
-            watches = self.watches
-            del watches[min(watches, key=lambda name: (not watches[name].ended, watches[name].used, name))]
-
-
-def _took(desk: _Desk, event: AnyEvent, word: Word | None) -> Word | None:
+def _took(desk: Desk, event: AnyEvent, word: Word | None) -> Word | None:
     if isinstance(event, Fragment):
         _recorded(desk, event)
     elif isinstance(event, Observation):
@@ -133,7 +102,7 @@ def _took(desk: _Desk, event: AnyEvent, word: Word | None) -> Word | None:
     return word
 
 
-def _each(desk: _Desk, session_id: str, change: Any) -> None:
+def _each(desk: Desk, session_id: str, change: Any) -> None:
     """Put every stop of a session through a change."""
     watch = desk.watches.get(session_id)
     if watch is None or not watch.stops:
@@ -143,7 +112,7 @@ def _each(desk: _Desk, session_id: str, change: Any) -> None:
         desk.put(session_id, msgspec.structs.replace(watch, stops=stops))
 
 
-def _recorded(desk: _Desk, event: Fragment) -> None:
+def _recorded(desk: Desk, event: Fragment) -> None:
     start, end = int(event.captured_at), event.captured_at + ms(event.duration_s)
     session_id, full_ms = event.session_id, voice_ms(desk.policy)
     _each(desk, session_id, lambda stop: stop.with_media(start, end, int(event.at), full_ms))
@@ -154,14 +123,14 @@ def _recorded(desk: _Desk, event: Fragment) -> None:
         desk.put(session_id, msgspec.structs.replace(watch, end=reached))
 
 
-def _observed(desk: _Desk, event: Observation) -> None:
+def _observed(desk: Desk, event: Observation) -> None:
     if event.speech_s is None:
         return
     start, spoken = int(event.captured_at), ms(event.speech_s)
     _each(desk, event.session_id, lambda stop: stop.with_speech(start, start + ms(event.window_s), spoken))
 
 
-def _heard_word(desk: _Desk, event: Telemetry, recording: bool, word: Word | None) -> Word | None:
+def _heard_word(desk: Desk, event: Telemetry, recording: bool, word: Word | None) -> Word | None:
     delay = max(0, event.sent_at - event.device_at) if event.sent_at is not None else 0
     measured = event.at - delay
     for session_id in desk.watches:
@@ -172,7 +141,7 @@ def _heard_word(desk: _Desk, event: Telemetry, recording: bool, word: Word | Non
     return Word(measured, recording, word.since if word is not None and same else int(event.at))
 
 
-def _stopped(desk: _Desk, event: SessionStopped, word: Word | None) -> None:
+def _stopped(desk: Desk, event: SessionStopped, word: Word | None) -> None:
     session = desk.context.knowledge.sessions.get(event.session_id)
     if session is not None and session.phase == "ended":
         return
@@ -185,7 +154,7 @@ def _stopped(desk: _Desk, event: SessionStopped, word: Word | None) -> None:
     )
 
 
-def _add(desk: _Desk, session_id: str, stop: Stop, word: Word | None) -> None:
+def _add(desk: Desk, session_id: str, stop: Stop, word: Word | None) -> None:
     """Add a stop, or let the latest take it in."""
     watch = desk.watch(session_id)
     if watch.stops and watch.stops[-1].takes_in(stop.began, desk.context.thresholds.restart_min_ms):
@@ -206,13 +175,13 @@ def _add(desk: _Desk, session_id: str, stop: Stop, word: Word | None) -> None:
     desk.put(session_id, watch)
 
 
-def _ended(desk: _Desk, event: SessionEnded) -> None:
+def _ended(desk: Desk, event: SessionEnded) -> None:
     watch = desk.watches.get(event.session_id)
     if watch is not None and not watch.ended:
         desk.put(event.session_id, msgspec.structs.replace(watch, ended=int(event.at)))
 
 
-def _explained(desk: _Desk, event: Explanation) -> None:
+def _explained(desk: Desk, event: Explanation) -> None:
     watch = desk.watches.get(event.session_id)
     session = desk.context.knowledge.sessions.get(event.session_id)
     if watch is None and (session is None or session.phase == "ended"):
@@ -221,6 +190,9 @@ def _explained(desk: _Desk, event: Explanation) -> None:
     given = judge(desk.policy, event)
     index = watch.meant_by(given)
     if index is None or watch.stops[index].settled:
+        if index is not None:
+            stop = follow_ups.answered(Case(desk, event.session_id, watch, watch.stops[index]), given)
+            watch = watch.replaced(index, stop)
         desk.put(event.session_id, msgspec.structs.replace(watch, loose=given))
         return
     stop = watch.stops[index]
@@ -228,7 +200,7 @@ def _explained(desk: _Desk, event: Explanation) -> None:
         desk.put(event.session_id, watch.replaced(index, msgspec.structs.replace(stop, given=given)))
 
 
-def _notice_silence(desk: _Desk, word: Word | None) -> int | None:
+def _notice_silence(desk: Desk, word: Word | None) -> int | None:
     """Find sessions in which nothing comes while the device says that it does not record; tell when to look again."""
     if word is None or word.recording:
         return None
@@ -251,13 +223,17 @@ def _notice_silence(desk: _Desk, word: Word | None) -> int | None:
     return wake_at
 
 
-def _judge_all(desk: _Desk) -> int | None:
+def _judge_all(desk: Desk) -> int | None:
     """Say what is to be said, and tell when the next is due."""
     wake_at: int | None = None
     for session_id, watch in list(desk.watches.items()):
         stops = []
         for stop in watch.stops:
-            after, due = (stop, None) if stop.settled else _judged(_Case(desk, session_id, watch, stop))
+            after, due = stop, None
+            if not after.settled:
+                after, due = _judged(Case(desk, session_id, watch, after))
+            if after.settled and after.follow_up is not None:
+                after, due = follow_ups.judged(Case(desk, session_id, watch, after))
             stops.append(after)
             if due is not None:
                 wake_at = due if wake_at is None else min(wake_at, due)
@@ -266,50 +242,13 @@ def _judge_all(desk: _Desk) -> int | None:
     return wake_at
 
 
-class _Case(NamedTuple):
-    """One stop in one step."""
-
-    desk: _Desk
-    session_id: str
-    watch: Watch
-    stop: Stop
-
-    @property
-    def went_on(self) -> bool:
-        return self.stop.recorded >= self.desk.context.thresholds.restart_min_ms
-
-    def accepted(self) -> Given | None:
-        given = self.stop.given
-        counts = given is not None and given.outcome == "accepted" and (self.went_on or not given.on_restart)
-        return given if counts else None
-
-    def spoken(self) -> bool:
-        policy = self.desk.policy
-        # Speech heard too late to avert it still counts, if it was spoken in time and that is what was due.
-        in_time = not self.stop.due or self.stop.due == self.stop.full_at
-        return speech_counts(policy) and in_time and self.stop.spoken >= speech_ms(policy)
-
-    def due(self) -> int | None:
-        """Return when its explanation is due, None while that cannot be told."""
-        stop, ended = self.stop, self.watch.ended
-        name, asked = way(self.desk.policy, full=bool(stop.full_at))
-        if name == "voice":
-            return stop.full_at
-        if name == "report" and not self.went_on:
-            return stop.at + asked.within.ms()
-        return ended + asked.within.ms() if ended else None
-
-    def way(self) -> WayName:
-        return way(self.desk.policy, full=bool(self.stop.full_at) and self.stop.due in (0, self.stop.full_at))[0]
-
-
-def _judged(case: _Case) -> tuple[Stop, int | None]:
+def _judged(case: Case) -> tuple[Stop, int | None]:
     stop = case.stop
     given = case.accepted()
     if given is not None or case.spoken():
         if stop.due:
-            _say(case, "closed", "explained", given)
-        return msgspec.structs.replace(stop, settled=True), None
+            say(case, "closed", "explained", given)
+        return msgspec.structs.replace(stop, settled=True, follow_up=follow_ups.demanded(case, given)), None
     if not stop.due:
         due = case.due()
         if due is None:
@@ -322,55 +261,8 @@ def _judged(case: _Case) -> tuple[Stop, int | None]:
             return msgspec.structs.replace(stop, settled=True), None
         stop = msgspec.structs.replace(stop, due=due, said="unexplained")
         case = case._replace(stop=stop)
-        _say(case, "opened", "unexplained", None)
+        say(case, "opened", "unexplained", None)
     if stop.given is not None and stop.given.outcome == "awaiting" and stop.said != "awaiting_review":
         stop = msgspec.structs.replace(stop, said="awaiting_review")
-        _say(case._replace(stop=stop), "updated", "awaiting_review", stop.given)
+        say(case._replace(stop=stop), "updated", "awaiting_review", stop.given)
     return stop, None
-
-
-def _say(case: _Case, status: Status, state: str, given: Given | None) -> None:
-    context, stop, policy = case.desk.context, case.stop, case.desk.policy
-    regulated = policy.stops.regulated.value or is_unbroken(context, case.session_id)
-    closed = status == "closed"
-    ended_at = max(given.at if given else context.now, stop.began) if closed else None
-    key = f"{KIND}.awaiting_review" if state == "awaiting_review" else None
-    case.desk.findings.append(
-        finding(
-            context,
-            "recording.unexplained_stop",
-            status,
-            began_at=stop.began,
-            ended_at=ended_at,
-            session_id=case.session_id,
-            severity=None if regulated else "info",
-            cause=REASONS.get(stop.reason, "unknown") if stop.reason else "device_stop",
-            evidence=_evidence(case, state, given, closed=closed),
-            key=key,
-        )
-    )
-
-
-def _evidence(case: _Case, state: str, given: Given | None, *, closed: bool) -> dict[str, Figure]:
-    stop, policy = case.stop, case.desk.policy
-    figures: dict[str, Figure] = {
-        "state": state,
-        "stopped_at": text(stop.began),
-        "resumed_at": text(stop.first) if case.went_on else None,
-        "recorded_s": seconds(min(stop.recorded, voice_ms(policy))),
-        "speech_s": seconds(stop.spoken),
-        "asked": case.way(),
-        "due_at": text(stop.due),
-    }
-    given_before = given or stop.given
-    if given_before is not None:
-        figures |= {"method": given_before.method, "explained_by": given_before.by, "explained": given_before.cause}
-        figures |= {"approved_by": given_before.approved_by} if given_before.approved_by else {}
-        figures |= {"why_not": given_before.why} if given_before.why and not closed else {}
-    # The document knows no such rule or no such way; that it counts is ours.
-    if not policy.stops.regulated.value or (given_before is not None and given_before.ours):
-        figures["ours"] = True
-    if closed:
-        figures["late_s"] = seconds(max(0, given.at - stop.due)) if given else 0.0
-        figures["explained_by_speech"] = given is None
-    return figures

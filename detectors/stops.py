@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from detectors.explanations import Given
+from detectors.explanations import FollowUp, Given
 
 SLACK_MS = 1_000
 """Last captured moments are rounded; media that ends this little beyond one is not media after it."""
@@ -59,7 +59,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         given: The best explanation so far.
         due: When what was said was due; 0 while nothing was said.
         said: State last said of it: `unexplained`, `awaiting_review`; empty for nothing.
-        settled: It needs nothing more: spoken, explained or no stop at all.
+        settled: It needs no explanation any more: spoken, explained or no stop at all.
+        follow_up: What is demanded besides that explanation; None for nothing, or not yet.
     """
 
     began: int
@@ -79,6 +80,11 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     due: int = 0
     said: str = ""
     settled: bool = False
+    follow_up: FollowUp | None = None
+
+    def is_done(self) -> bool:
+        """Tell whether nothing more is to come of it."""
+        return self.settled and (self.follow_up is None or self.follow_up.settled)
 
     def excused(self) -> bool:
         """Tell whether only the way to us was interrupted, while the device recorded on."""
@@ -163,7 +169,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_idle(self) -> bool:
         """Tell whether nothing more is to come of it."""
-        return bool(self.ended) and all(stop.settled for stop in self.stops)
+        return bool(self.ended) and all(stop.is_done() for stop in self.stops)
 
     def meant_by(self, given: Given) -> int | None:
         """Return the index of the stop that an explanation belongs to, None for none."""
@@ -178,7 +184,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         stops = (*self.stops, stop)
         if len(stops) > MAX_STOPS:
             spare = min(
-                range(len(stops) - 1), key=lambda index: (not stops[index].settled, not stops[index].due, index)
+                range(len(stops) - 1), key=lambda index: (not stops[index].is_done(), not stops[index].due, index)
             )
             stops = (*stops[:spare], *stops[spare + 1 :])
         return msgspec.structs.replace(self, stops=stops)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 FIELDS = {
     "access": "查阅和提供", "acts": "哪些行为怎样录", "approver": "批准人", "articles": "发现所引的条",
-    "asked": "文件要求", "authority": "机关", "backup": "备份", "by": "由谁", "causes": "所列原因",
+    "asked": "文件要求", "authority": "机关", "backup": "备份", "besides": "另外还要", "by": "由谁",
+    "causes": "所列原因",
     "checks": "检查", "clock_tolerance": "时钟误差", "condition": "情形", "conditions": "情形",
     "confirm": "获取当事人确认", "confirmation": "确认书", "consents": "同意事项", "content": "应反映",
     "copies": "份数", "coverage": "覆盖", "dated": "日期", "delay": "延期", "device": "设备", "disc": "光盘标签",

@@ -207,6 +207,7 @@ class Way(Section, frozen=True, kw_only=True):
         asked: The document asks for it; where false, one that comes all the same counts, and is marked as ours.
         within: Until when; ours in every document.
         when: In which case, in the document's words.
+        besides: It is demanded besides another way, not in its place.
         reviewer: Who must review it before it counts.
         to: Whom it goes to.
         causes: Ids of the causes it is for; empty for all.
@@ -215,6 +216,7 @@ class Way(Section, frozen=True, kw_only=True):
     asked: Flag
     within: Period
     when: Text | None = None
+    besides: Flag | None = None
     reviewer: Text | None = None
     to: Text | None = None
     causes: tuple[str, ...] = ()

@@ -243,14 +243,15 @@ def test_gansu_wants_no_report_where_recording_went_on() -> None:
 
 @pytest.mark.parametrize("policy", ["wucheng", "chongqing", "zhuhui"])
 def test_elsewhere_in_writing_within_a_day_of_the_end(policy: str) -> None:
+    why = {"cause": "other", "text": "没电", "approved_by": "队长"}
     parts = [stopped(20.3, "device", 20), ended(300, 20)]
     assert found(policy, parts, moments(299, 301, DAY + 299)) == []
     (one,) = found(policy, parts, moments(DAY + 300))
     assert second(one.began_at) == 20
     assert one.detected_at == Instant.parse("2026-03-03T09:05:00+08:00")
     assert (one.evidence["asked"], one.cause) == ("written", "device_stop")
-    assert found(policy, parts, [explanation(DAY, "written", "bad_weather")], moments(DAY + 300)) == []
-    late = found(policy, parts, [explanation(DAY + 400, "written", "bad_weather")], moments(DAY + 300))
+    assert found(policy, parts, [explanation(DAY, "written", **why)], moments(DAY + 300)) == []
+    late = found(policy, parts, [explanation(DAY + 400, "written", **why)], moments(DAY + 300))
     assert story(late)[1] == ("closed", DAY + 400, "explained")
     assert late[1].evidence["late_s"] == 100.0
     assert late[1].evidence.get("ours", False) is (policy != "chongqing")
