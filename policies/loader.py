@@ -20,12 +20,13 @@ from domain.events import Kind
 from domain.findings import FindingKind
 from policies.articles import known_ids, policy_names
 from policies.files import read
-from policies.model import LongTerm, Policy
+from policies.model import FindingHold, LongTerm, Policy
 from policies.values import Sourced, leaves
 
 _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
 _FIGURED = frozenset({"at_least", "then_review"})
+_CLOCKED = frozenset({"seconds", "minutes", "hours"})
 _SETTLED = ("ordinary", "evidence")
 """Classes that may come to an end."""
 
@@ -188,11 +189,19 @@ def _check_retention(policy: Policy, where: str) -> None:
     for name in reviewed:
         if name not in _SETTLED:
             raise _refused(where, "retention.expiry.review", f"no class {name!r} that comes to an end")
-    for kind in retention.finding_hold.finding_kinds.value:
-        if kind not in get_args(FindingKind):
-            raise _refused(where, "retention.finding_hold.finding_kinds", f"no such kind of finding {kind!r}")
+    if retention.expiry.listed_for.unit not in {"days", *_CLOCKED}:
+        raise _refused(where, "retention.expiry.listed_for", "not in days or shorter")
+    _check_finding_hold(retention.finding_hold, where)
     for case in retention.long_term:
         _check_case(policy, case, where)
+
+
+def _check_finding_hold(rule: FindingHold, where: str) -> None:
+    for kind in rule.finding_kinds.value:
+        if kind not in get_args(FindingKind):
+            raise _refused(where, "retention.finding_hold.finding_kinds", f"no such kind of finding {kind!r}")
+    if rule.each_side.unit not in _CLOCKED:
+        raise _refused(where, "retention.finding_hold.each_side", "not in hours or shorter")
 
 
 def _check_case(policy: Policy, case: LongTerm, where: str) -> None:

@@ -106,6 +106,11 @@ class Register:
         """Return where an object stands whose time is over, None where it is on no list."""
         return await self._first(select(expiries).where(expiries.c.key == key), ExpiryRow)
 
+    async def expiries(self, keys: Sequence[str]) -> dict[str, ExpiryRow]:
+        """Return where those of some objects stand that are on a list, by key."""
+        found = await self._all(select(expiries).where(expiries.c.key.in_(keys)), ExpiryRow)
+        return {row.key: row for row in found}
+
     async def set_expiry(self, row: ExpiryRow) -> None:
         """Put an object on a list, or change where it stands; one that is deleted stays deleted."""
         statement = self._insert(expiries).values(**msgspec.structs.asdict(row))

@@ -221,6 +221,12 @@ REFUSED = [
         'bound = "then_review", months = 6',
         "retention.expiry.review: ordinary is reviewed",
     ),
+    (
+        'each_side = { value = 10, unit = "minutes"',
+        'each_side = { value = 9, unit = "days"',
+        "finding_hold.each_side: ",
+    ),
+    ('listed_for = { value = 7, unit = "days"', 'listed_for = { value = 7, unit = "months"', "expiry.listed_for: "),
     # what only an override may carry
     ("off_site = { value = true", 'off_site = { local = "us", value = true', "backup.off_site: `local`"),
 ]
