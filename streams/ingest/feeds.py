@@ -5,11 +5,13 @@ The steps, numbered alike in `docs/design/ingest.md` and the crash test:
 1. A unit is received.
 2. It is appended to the journal (on disk within `JOURNAL_EVERY_S`).
 3. The fragmenter takes it, and may cut a fragment.
-4. The journal is flushed, so that a crash from here on cuts the very same fragment; then the fragment is spooled.
-5. The journal begins anew with what is pending; the old one is removed.
+4. The journal is flushed, so that a crash from here on cuts the very same fragment; then the fragment is put into the
+   spool, in memory alone while the journal can give it again.
+5. The journal begins a new section with what is pending.
 6. The log acknowledges the media record.
-7. The log acknowledges the `fragment` event.
-8. The parcel's file is removed.
+7. The log acknowledges the `fragment` event. Where it does not within `streams.ingest.spool.WRITE_AFTER_S`, the
+   fragment is written as a parcel first.
+8. The journal is told that the fragment is safe, and drops files that hold no other; a parcel's file is removed.
 
 A crash between 4 and 8 repeats records with the same `feed_id` and `seq` and changes nothing.
 """
@@ -19,6 +21,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +34,9 @@ from domain.media import AccessUnit, TrackParams
 from domain.wire import encode
 from streams.ingest import metrics, parcel
 from streams.ingest.fragmenter import Fragmenter
-from streams.ingest.journal import FeedInfo, Journal, Recovered
+from streams.ingest.journal import FeedInfo, Journal
 from streams.ingest.muxer import CutFragment
+from streams.ingest.recovery import Recovered
 from streams.ingest.sink import NoteKind
 from streams.ingest.spool import Spool, SpoolFull
 
@@ -138,7 +143,8 @@ class Feed:
         self._count_dropped()
         idle_s = self._clock.monotonic() - self._touched_s
         if self._fragmenter.pending and idle_s * 1000 >= self.info.limits.max_ms:
-            self._keep(self._fragmenter.flush())
+            self._keep_rest()
+            self._begin_journal()
 
     async def close(self) -> None:
         """Spool what is pending and tell the store that nothing more comes. Closing twice does nothing."""
@@ -148,25 +154,28 @@ class Feed:
         """As `close`; returns at once, for everything is on disk then."""
         if self._closed:
             return
-        if fragments := self._fragmenter.flush():
-            self._keep(fragments)
+        self._keep_rest()
         self._closed = True
         self._count_dropped()
         if self._fragmenter.progress.seq:
             self._put_feed_end()
-        self._journal_do(self._journal.remove)
+        self._journal_do(self._journal.retire)
         if self._on_closed is not None:
             self._on_closed(self)
 
     def recover(self, found: Recovered) -> None:
         """Go on where the process before died, and finish: the connection died with it."""
-        self._fragmenter = Fragmenter(found.feed.limits, progress=found.progress)
-        if found.progress.last:
-            self.last_captured_at = max(unit.captured_at for unit in found.progress.last.values())
-        fragments = [fragment for unit in found.units for fragment in self._fragmenter.push(unit)]
-        fragments += self._fragmenter.flush()
-        for fragment in fragments:
-            self._spool_fragment(fragment)
+        for section in found.sections:
+            self.info = section.feed
+            self._fragmenter = Fragmenter(section.feed.limits, progress=section.progress)
+            if section.progress.last:
+                self.last_captured_at = max(unit.captured_at for unit in section.progress.last.values())
+            fragments = [fragment for unit in section.units for fragment in self._fragmenter.push(unit)]
+            if section is found.sections[-1] and not found.is_sealed:
+                fragments += self._fragmenter.flush()
+            for fragment in fragments:
+                if fragment.seq >= found.safe:
+                    self._spool_fragment(fragment)
         self._closed = True
         if self._is_refused:
             return  # the journal stays, for a start with room
@@ -178,16 +187,24 @@ class Feed:
     def _keep(self, fragments: Sequence[CutFragment]) -> None:
         self._flush_journal()  # step 4: first what the cut was decided by
         for fragment in fragments:
-            self._spool_fragment(fragment)
+            self._spool_fragment(fragment, in_journal=self._journal.is_open)
         self._begin_journal()  # step 5
 
-    def _spool_fragment(self, fragment: CutFragment) -> None:
+    def _keep_rest(self) -> None:
+        """Cut what is pending. The journal alone would not cut it: it does not know that nothing more came."""
+        if fragments := self._fragmenter.flush():
+            self._flush_journal()
+            for fragment in fragments:
+                self._spool_fragment(fragment)
+
+    def _spool_fragment(self, fragment: CutFragment, *, in_journal: bool = False) -> None:
+        release = partial(self._release, fragment.seq) if in_journal else None
         try:
             session_id = self._session_of(self, fragment) if self._session_of else self.info.session_id
             if session_id != self.info.session_id:
                 self.info = msgspec.structs.replace(self.info, session_id=session_id)
                 self._journal.feed = self.info
-            self._spool.put(self.recorder_id, self._records(fragment), known_sha256=fragment.sha256)
+            self._spool.put(self.recorder_id, self._records(fragment), known_sha256=fragment.sha256, when_safe=release)
         except SpoolFull as error:
             self._refuse(fragment, error)
             return
@@ -195,6 +212,10 @@ class Feed:
         self.last_captured_at = fragment.captured_at.plus(fragment.duration_ms)
         metrics.count_fragment(self.info.path, len(fragment.data))
         metrics.RECEIVE_TO_FRAGMENT.observe(max(0, self._clock.now() - fragment.captured_at) / 1000)
+
+    def _release(self, seq: int) -> None:
+        self._journal.release(seq)  # step 8
+        self._dirty = True
 
     def _records(self, fragment: CutFragment) -> list[parcel.Outgoing]:
         event = Fragment(
@@ -250,7 +271,7 @@ class Feed:
         self._dirty = False
 
     def _journal_do(self, work: Callable[[], None]) -> None:
-        """Recording goes on without a journal when the disk is full; a journal with a hole in it must not stay."""
+        """Recording goes on without a journal when the disk is full; nothing is added behind a hole in one."""
         try:
             work()
             self._journal_works = True
@@ -259,7 +280,8 @@ class Feed:
                 _log.error("%s: no journal: %s", self.feed_id, error)
                 metrics.count_rejected("journal_failed")
             self._journal_works = False
-            self._journal.discard()
+            with suppress(OSError):
+                self._journal.retire()
 
     def _count_dropped(self) -> None:
         dropped = self._fragmenter.dropped

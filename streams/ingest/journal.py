@@ -1,11 +1,19 @@
-"""The journal of an open fragment: what has come in and is in no fragment yet, on disk, so that kill -9 loses little.
+"""The journal of a feed: what has come in and is not safe elsewhere yet, on disk, so that kill -9 loses little.
 
-One file a feed, named after the feed and the number of the fragment that is open. It begins with the fragmenter's
-progress and holds every unit pushed since, so that pushing them again gives the same fragments, byte for byte. A file
-is replaced by its successor once the fragments cut from it are spooled (steps 2 and 5 of `streams.ingest.feeds`).
+A journal is a row of sections. Each begins with where the fragmenter stands and the units pending, and holds every unit
+pushed since, so that pushing them again gives the same fragments, byte for byte. A section begins behind each cut; the
+files they stand in, named after the feed and the fragment that is open at their beginning, are changed every
+`ROLL_BYTES`. A file goes once all fragments cut from it are safe: acknowledged by the log, or written to the spool.
 
 Written without fsync: the page cache survives the death of the process, and a machine that loses power loses its
 network's last packets anyway. A tail that was cut off in the middle of a unit is passed over.
+
+After four octets of magic a file is made of frames: kind, number, length of the body, CRC-32 of all that, the body::
+
+    H   a section: JSON-like body of feed and progress
+    P   parameters of track `number`
+    U   `number` units: a table of their fields, and behind the body their bytes
+    A   fragments before `number` are safe
 """
 
 from __future__ import annotations
@@ -13,27 +21,30 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from domain.clock import Instant
-from domain.errors import InvalidMedia
 from domain.media import AccessUnit, TrackParams
 from streams.ingest.fragmenter import Fragmenter
 from streams.ingest.limits import Limits
 from streams.ingest.muxer import Progress
 
 SUFFIX: Final = ".journal"
+SEALED: Final = "s"
+"""Behind the number in the name: what was pushed after the last cut went on elsewhere; it is no fragment of its own."""
+ROLL_BYTES: Final = 4_000_000
+"""A file longer than this is changed at the next cut; making and removing one costs as much as writing 100 kB."""
 _MOST_BUFFERS: Final = 512
 """Buffers in one `writev`; the system takes 1024."""
-_MAGIC: Final = b"LHJ1"
-_HEAD: Final = struct.Struct(">4sII")
-_UNIT: Final = struct.Struct(">cIHqqqIBxI")
-_KEYFRAME, _DAMAGED = 1, 2
+MAGIC: Final = b"LHJ2"
+FRAME: Final = struct.Struct(">cII")
+CRC: Final = struct.Struct(">I")
+UNIT: Final = struct.Struct(">IHBqqqI")
+KEYFRAME, DAMAGED = 1, 2
 
 
 class FeedInfo(msgspec.Struct, frozen=True):
@@ -56,41 +67,43 @@ class FeedInfo(msgspec.Struct, frozen=True):
     limits: Limits
 
 
-class _Header(msgspec.Struct):
+class Header(msgspec.Struct):
+    """How a section begins: the feed, and where its fragmenter stands."""
+
     feed: FeedInfo
     progress: Progress
-
-
-class Recovered(msgspec.Struct):
-    """What a journal held.
-
-    Attributes:
-        files: To be removed once everything is spooled.
-        feed: The feed.
-        progress: Where its fragmenter stood.
-        units: Everything pushed since.
-    """
-
-    files: list[Path]
-    feed: FeedInfo
-    progress: Progress
-    units: list[AccessUnit]
-
-
-def _instant(kind: type, value: int) -> Instant:
-    if kind is not Instant:
-        msg = f"no journal form for {kind.__name__}"
-        raise TypeError(msg)
-    return Instant(value)
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=int)
-_decoder = msgspec.msgpack.Decoder(_Header, dec_hook=_instant)
-_params_decoder = msgspec.msgpack.Decoder(TrackParams)
+
+
+class _File:
+    """One file being written, or kept.
+
+    Attributes:
+        path: Where it is.
+        size: Bytes so far.
+        ends: Number of the first fragment that is not cut from it alone.
+    """
+
+    def __init__(self, path: Path, seq: int) -> None:
+        self.path = path
+        self.size = 0
+        self.ends = seq
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+    def write(self, buffers: Sequence[bytes]) -> None:
+        for start in range(0, len(buffers), _MOST_BUFFERS):
+            self.size += write_all(self._descriptor, buffers[start : start + _MOST_BUFFERS])
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
 
 class Journal:
-    """The journal of one feed. Every method may raise OSError: the disk is full, or gone.
+    """The journal of one feed. `begin`, `flush` and `retire` may raise OSError: the disk is full, or gone.
 
     Args:
         directory: Where journals stand.
@@ -100,156 +113,130 @@ class Journal:
     def __init__(self, directory: Path, feed: FeedInfo) -> None:
         self.feed = feed
         self._directory = directory
-        self._file: int | None = None
-        self._path: Path | None = None
-        self._buffers: list[bytes] = []
+        self._file: _File | None = None
+        self._kept: list[_File] = []  # bounded by what the spool holds in memory: no other fragment needs them
+        self._units: list[AccessUnit] = []
         self._params: dict[int, TrackParams] = {}
-
-    def begin(self, fragmenter: Fragmenter) -> None:
-        """Start a new file with where the fragmenter stands, and remove the one before."""
-        old_file, old_path = self._file, self._path
-        self._file = self._path = None
-        path = self._directory / f"{self.feed.feed_id}.{fragmenter.progress.seq:08d}{SUFFIX}"
-        head = _encoder.encode(_Header(self.feed, fragmenter.progress))
-        try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            self._path = path
-            self._params = {}
-            self._buffers = [_HEAD.pack(_MAGIC, len(head), zlib.crc32(head)), head]
-            for unit in fragmenter.pending:
-                self.append(unit)
-            self.flush()
-        finally:
-            if old_file is not None:
-                os.close(old_file)
-            if old_path is not None and old_path != path:
-                old_path.unlink(missing_ok=True)
-
-    def append(self, unit: AccessUnit) -> None:
-        """Remember a unit; it is on disk after the next `flush`. Without a file nothing is remembered."""
-        if self._path is None:
-            return
-        if self._params.get(unit.track) is not unit.params:
-            self._params[unit.track] = unit.params
-            self._add(b"P", (unit.track, 0, 0, 0, 0, 0), _encoder.encode(unit.params))
-        flags = (_KEYFRAME if unit.keyframe else 0) | (_DAMAGED if unit.damaged else 0)
-        fields = (unit.track, unit.pts, unit.captured_at, unit.arrived_at, unit.lost_packets, flags)
-        self._add(b"U", fields, unit.data)
-
-    def flush(self) -> None:
-        """Write what was remembered."""
-        buffers, self._buffers = self._buffers, []
-        if self._file is None:
-            return  # the disk was full: nothing is kept until the next `begin`
-        for start in range(0, len(buffers), _MOST_BUFFERS):
-            write_all(self._file, buffers[start : start + _MOST_BUFFERS])
-
-    def remove(self) -> None:
-        """Everything is spooled, or the journal cannot be trusted any more."""
-        file, path, self._file, self._path = self._file, self._path, None, None
-        self._buffers = []
-        if file is not None:
-            os.close(file)
-        if path is not None:
-            path.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        """Remove what can be removed, after an error."""
-        with suppress(OSError):
-            self.remove()
+        self._safe = 0
+        self._safe_written = 0
 
     @property
     def is_open(self) -> bool:
         """Whether there is a file to append to."""
         return self._file is not None
 
-    def _add(self, kind: bytes, fields: tuple[int, int, int, int, int, int], data: bytes) -> None:
-        head = _UNIT.pack(kind, len(data), *fields, 0)[:-4]
-        self._buffers += (head + zlib.crc32(head).to_bytes(4, "big"), data)
+    def begin(self, fragmenter: Fragmenter) -> None:
+        """Begin a section where the fragmenter stands; what was pushed before must be flushed, as far as it is cut."""
+        seq = fragmenter.progress.seq
+        file = self._file
+        if file is None or file.size >= ROLL_BYTES:
+            file = self._roll(seq)
+        head = _encoder.encode(Header(self.feed, fragmenter.progress))
+        self._params = {}
+        self._units = list(fragmenter.pending)
+        file.write([*_frame(b"H", 0, head), *self._batches()])
+        file.ends = seq
+
+    def append(self, unit: AccessUnit) -> None:
+        """Remember a unit; it is on disk after the next `flush`. Without a file nothing is remembered."""
+        if self._file is not None:
+            self._units.append(unit)
+
+    def flush(self) -> None:
+        """Write what was remembered."""
+        if self._file is None:
+            return  # the disk was full: nothing is kept until the next `begin`
+        buffers = self._batches()
+        if self._safe != self._safe_written:
+            self._safe_written = self._safe
+            buffers += _frame(b"A", self._safe, b"")
+        if buffers:
+            self._file.write(buffers)
+
+    def release(self, seq: int) -> None:
+        """Learn that a fragment, and all before it, are safe elsewhere; never raises."""
+        self._safe = max(self._safe, seq + 1)
+        for file in [file for file in self._kept if file.ends <= self._safe]:
+            self._kept.remove(file)
+            with suppress(OSError):  # found and passed over by the next start
+                file.path.unlink(missing_ok=True)
+
+    def retire(self) -> None:
+        """End it: nothing more comes, or it cannot be trusted any more. Files go as their fragments become safe."""
+        file, self._file = self._file, None
+        self._units = []
+        if file is None:
+            return
+        file.close()
+        if file.ends <= self._safe:
+            file.path.unlink(missing_ok=True)
+            return
+        number = file.path.name.removesuffix(SUFFIX)
+        file.path = file.path.rename(file.path.with_name(number + SEALED + SUFFIX))
+        self._kept.append(file)
+
+    def _roll(self, seq: int) -> _File:
+        """Change the file. The old one stays until its fragments are safe; the newer one says that it has ended."""
+        old, self._file = self._file, None
+        if old is not None:
+            old.ends = seq
+            old.close()
+            self._kept.append(old)
+        path = self._directory / f"{self.feed.feed_id}.{seq:08d}{SUFFIX}"
+        self._file = _File(path, seq)
+        self._file.write([MAGIC])
+        self.release(self._safe - 1)
+        self._safe_written = 0
+        return self._file
+
+    def _batches(self) -> list[bytes]:
+        """Take what was remembered as frames: units, parted where parameters change."""
+        units, self._units = self._units, []
+        buffers: list[bytes] = []
+        first = 0
+        for index, unit in enumerate(units):
+            if self._params.get(unit.track) is not unit.params:
+                buffers += _batch(units[first:index])
+                buffers += _frame(b"P", unit.track, _encoder.encode(unit.params))
+                first, self._params[unit.track] = index, unit.params
+        return buffers + _batch(units[first:])
 
 
-def write_all(file: int, buffers: Sequence[bytes]) -> None:
-    """Write buffers one behind the other, whole.
+def _batch(units: Sequence[AccessUnit]) -> list[bytes]:
+    if not units:
+        return []
+    table = b"".join(
+        [
+            UNIT.pack(
+                len(unit.data),
+                unit.track,
+                (KEYFRAME if unit.keyframe else 0) | (DAMAGED if unit.damaged else 0),
+                unit.pts,
+                unit.captured_at,
+                unit.arrived_at,
+                unit.lost_packets,
+            )
+            for unit in units
+        ]
+    )
+    return [*_frame(b"U", len(units), table), *(unit.data for unit in units)]
+
+
+def _frame(kind: bytes, number: int, body: bytes) -> list[bytes]:
+    head = FRAME.pack(kind, number, len(body))
+    return [head + CRC.pack(zlib.crc32(body, zlib.crc32(head))), body]
+
+
+def write_all(file: int, buffers: Sequence[bytes]) -> int:
+    """Write buffers one behind the other, whole; return their size.
 
     Raises:
         OSError: Not all of it could be written.
     """
     size = sum(map(len, buffers))
     written = os.writev(file, buffers)
-    if written == size:
-        return
-    rest = memoryview(b"".join(buffers))[written:]
-    while rest:
-        rest = rest[os.write(file, rest) :]
-
-
-def recover(directory: Path) -> Iterator[Recovered | tuple[Path, InvalidMedia]]:
-    """Read what the process before left behind: one result a feed, or a file that cannot be read and why."""
-    feeds: dict[str, list[Path]] = {}
-    for path in sorted(directory.glob("*" + SUFFIX)):
-        feeds.setdefault(path.name.rsplit(".", 2)[0], []).append(path)
-    for paths in feeds.values():
-        yield from _newest(paths)
-
-
-def _newest(paths: Sequence[Path]) -> Iterator[Recovered | tuple[Path, InvalidMedia]]:
-    """Give the newest readable file of a feed; the ones before it are spooled, one that is torn was never begun."""
-    failed: InvalidMedia | None = None
-    for path in reversed(paths):
-        try:
-            feed, progress, units = read(path)
-        except InvalidMedia as error:
-            failed = failed or error
-            continue
-        yield Recovered(list(paths), feed, progress, units)
-        return
-    if failed is not None:
-        yield paths[-1], failed
-
-
-def read(path: Path) -> tuple[FeedInfo, Progress, list[AccessUnit]]:
-    """Read a journal up to where it was cut off.
-
-    Raises:
-        InvalidMedia: Not a journal, or its beginning is damaged.
-    """
-    data = path.read_bytes()
-    if len(data) < _HEAD.size:
-        msg = f"{path.name}: {len(data)} bytes"
-        raise InvalidMedia(msg, "journal")
-    magic, size, crc = _HEAD.unpack_from(data)
-    head = data[_HEAD.size : _HEAD.size + size]
-    if magic != _MAGIC or zlib.crc32(head) != crc:
-        msg = f"{path.name}: damaged header"
-        raise InvalidMedia(msg, "journal")
-    try:
-        header = _decoder.decode(head)
-    except msgspec.DecodeError as error:
-        msg = f"{path.name}: {error}"
-        raise InvalidMedia(msg, "journal") from error
-    return header.feed, header.progress, list(_units(data, _HEAD.size + size))
-
-
-def _units(data: bytes, at: int) -> Iterable[AccessUnit]:
-    params: dict[int, TrackParams] = {}
-    while at + _UNIT.size <= len(data):
-        kind, size, track, pts, captured_at, arrived_at, lost, flags, crc = _UNIT.unpack_from(data, at)
-        body = at + _UNIT.size
-        if body + size > len(data) or zlib.crc32(data[at : body - 4]) != crc:
-            return
-        payload = data[body : body + size]
-        at = body + size
-        if kind == b"P":
-            params[track] = _params_decoder.decode(payload)
-            continue
-        yield AccessUnit(
-            track=track,
-            params=params[track],
-            pts=pts,
-            data=payload,
-            keyframe=bool(flags & _KEYFRAME),
-            captured_at=Instant(captured_at),
-            arrived_at=Instant(arrived_at),
-            lost_packets=lost,
-            damaged=bool(flags & _DAMAGED),
-        )
+    if written < size:
+        rest = memoryview(b"".join(buffers))[written:]
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    return size

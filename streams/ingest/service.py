@@ -26,9 +26,10 @@ from streams.ingest.days import DaySessions, day_session
 from streams.ingest.feeds import JOURNAL_EVERY_S, Feed
 from streams.ingest.follow import Follower
 from streams.ingest.forsaken import Forsaken
-from streams.ingest.journal import FeedInfo, Recovered, recover
+from streams.ingest.journal import FeedInfo
 from streams.ingest.limits import Limits
 from streams.ingest.ports import SessionState
+from streams.ingest.recovery import Recovered, recover
 from streams.ingest.registrations import Registrations
 from streams.ingest.rtsp.client import run as run_rtsp
 from streams.ingest.sessions import SessionBook
@@ -112,7 +113,7 @@ class IngestService:
             Unavailable: The spool's directory cannot be used.
         """
         self._opened_s = self._clock.monotonic()
-        self._spool.start()
+        self._spool.start(held=True)
         metrics.watch_spool(lambda: self._spool.waiting_bytes)
         for other in self._directory.parent.iterdir():
             if other.is_dir() and other != self._directory:
@@ -142,6 +143,7 @@ class IngestService:
     async def _start(self) -> None:
         if self._ticker is None:
             self.open()
+        self._spool.release()
         follower = Follower(
             self._bus,
             {REGISTRY.name: self._registrations.take, EVENTS.name: self._take_event},
@@ -271,7 +273,8 @@ class IngestService:
         cut_off: dict[str, Feed] = {}
         for found in recover(self._directory):
             if isinstance(found, Recovered):
-                _log.info("%s: %d units recovered", found.feed.feed_id, len(found.units))
+                units = sum(len(section.units) for section in found.sections)
+                _log.info("%s: %d units recovered", found.feed.feed_id, units)
                 feed = self._feed(found.feed)
                 feed.recover(found)
                 cut_off[feed.session_id] = max(cut_off.get(feed.session_id, feed), feed, key=_last_captured)
@@ -314,6 +317,7 @@ class IngestService:
             await asyncio.sleep(JOURNAL_EVERY_S)
             for feed in list(self._feeds.values()):
                 feed.tick()
+            self._spool.write_late()
             self._spool.pay_debts()
             if self._caught_up.is_set() and self._clock.monotonic() - looked_s >= FORSAKEN_EVERY_S:
                 looked_s = self._clock.monotonic()

@@ -2,7 +2,9 @@
 
 Invariants:
 
-1. `put` returns only when the parcel is on disk (written, then renamed; fsync where asked for).
+1. `put` returns only when the parcel is on disk (written, then renamed; fsync where asked for), or where the caller
+   says that another file gives its records again (`when_safe`). Such a parcel is written when the log has not taken it
+   within `WRITE_AFTER_S`, and before any other of its recorder is, so that a restart finds them in order.
 2. Parcels of one recorder go to the log in the order of `put`; the records of a parcel in their order.
 3. A parcel's file goes only after the log has acknowledged all its records. A crash before that repeats records.
 4. Memory is bounded whatever waits: names and sizes, and at most `HELD_BYTES` of contents.
@@ -13,12 +15,11 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import random
@@ -33,20 +34,22 @@ from domain.topics import MAX_RECORD_BYTES
 from streams.ingest import metrics
 from streams.ingest.backoff import Backoff
 from streams.ingest.journal import SUFFIX as JOURNAL_SUFFIX
-from streams.ingest.journal import write_all
 from streams.ingest.parcel import Outgoing, pack, rejected, unpack
+from streams.ingest.spool_files import beginning, reserve, take_lock, write_file
 
 HELD_BYTES: Final = 32_000_000
 """Contents kept in memory so that they need not be read back; what comes beyond is read when its turn comes."""
+WRITE_AFTER_S: Final = 2.0
+"""How long a parcel that stands elsewhere on disk may wait for the log unwritten: most never have to be written."""
 RESERVE_BYTES: Final = 4_000_000
 """Room for events when media fills all: in the count, and as a file of real blocks that is let go when needed."""
 MOST_OWED: Final = 10_000
 """Recorders of which something waits to be told until there is room, some hundred bytes each."""
 IN_FLIGHT: Final = 32
 """Recorders whose parcels are on their way to the log at a time; more wait their turn."""
-LARGEST_REJECT_BYTES: Final = 1_000_000
-"""Of a damaged parcel, so much goes to topic `rejected`; the whole file is kept in `damaged/`."""
 _SUFFIX: Final = ".parcel"
+_HEAD_BYTES: Final = 1024
+"""What a parcel's file has beside the values of its records, about."""
 _log = logging.getLogger(__name__)
 
 
@@ -55,12 +58,16 @@ class SpoolFull(Unavailable):
 
 
 class _Parcel(msgspec.Struct):
-    """A file that waits: its place in the order, its size, and its records where they are held in memory."""
+    """What waits: its place in the order, its size, and its records where they are held in memory.
+
+    `when_safe` is None once it stands under `path`; before that its records are held.
+    """
 
     path: Path
     size_bytes: int
     records: list[Outgoing] | None
     put_at_s: float | None
+    when_safe: Callable[[], None] | None = None
     sent: int = 0
 
 
@@ -94,6 +101,8 @@ class Spool:
         self._queues: dict[str, deque[_Parcel]] = {}
         self._publishers: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._released = asyncio.Event()
+        self._released.set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._lock: int | None = None
@@ -113,16 +122,21 @@ class Spool:
         """Whether the largest fragment would be refused."""
         return self._waiting_bytes + RESERVE_BYTES + MAX_RECORD_BYTES > self._max_bytes
 
-    def start(self) -> None:
+    def start(self, *, held: bool = False) -> None:
         """Lock the directory and begin with what the process before left behind. Needs a running loop.
+
+        Args:
+            held: Send nothing before `release`: the log has not been started yet.
 
         Raises:
             Refused: Another process uses the directory.
             Unavailable: The directory cannot be used.
         """
+        if held:
+            self._released.clear()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self._directory / "lock")
+            self._lock = take_lock(self._directory / "lock")
             self._make_reserve()
             leftovers = sorted(self._directory.glob("*" + _SUFFIX))
             for stale in self._directory.glob("*.part"):
@@ -142,7 +156,7 @@ class Spool:
             Unavailable: The directory cannot be used.
         """
         try:
-            lock = _lock(directory / "lock")
+            lock = take_lock(directory / "lock")
         except Refused:
             return
         except OSError as error:
@@ -162,6 +176,10 @@ class Spool:
         finally:
             os.close(lock)
 
+    def release(self) -> None:
+        """Begin to send: the log has been started."""
+        self._released.set()
+
     async def stop(self, drain_s: float = 5.0) -> None:
         """Wait a while for the log to take what waits, then let go; the rest stays on disk."""
         with suppress(TimeoutError):
@@ -171,6 +189,8 @@ class Spool:
         for publisher in publishers:
             publisher.cancel()
         await asyncio.gather(*publishers, return_exceptions=True)
+        for recorder_id in self._queues:
+            self._write_queue(recorder_id)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -179,7 +199,15 @@ class Spool:
         """Wait until the log has taken everything."""
         await self._empty.wait()
 
-    def put(self, recorder_id: str, records: list[Outgoing], *, is_event: bool = False, known_sha256: str = "") -> None:
+    def put(
+        self,
+        recorder_id: str,
+        records: list[Outgoing],
+        *,
+        is_event: bool = False,
+        known_sha256: str = "",
+        when_safe: Callable[[], None] | None = None,
+    ) -> None:
         """Take records that belong together; they reach the log in this order, behind what the recorder put before.
 
         Args:
@@ -187,23 +215,35 @@ class Spool:
             records: At least one.
             is_event: Small and precious: may use the reserve.
             known_sha256: Of the first record's value, where it is known already.
+            when_safe: Given where another file gives these records again after a crash; called once that is not
+                needed any more: the log has them, or they have been written.
 
         Raises:
             SpoolFull: Nothing was taken: the bound is reached, or the disk is full or broken.
         """
-        pieces = pack(records, known_sha256)
-        size = sum(map(len, pieces))
+        size = sum(len(record.value) for record in records) + _HEAD_BYTES
         bound = self._max_bytes if is_event else self._max_bytes - RESERVE_BYTES
         if self._waiting_bytes + size > bound or self._closing:
             msg = f"spool: {self._waiting_bytes} of {self._max_bytes} bytes wait, {size} more do not fit"
             raise SpoolFull(msg)
         path = self._directory / f"{self._number:016x}.{recorder_id}{_SUFFIX}"
-        self._number += 1
-        self._write(path, pieces, is_event=is_event)
         held = records if self._held_bytes + size <= HELD_BYTES else None
+        parcel = _Parcel(path, size, held, time.monotonic(), when_safe)
+        if when_safe is None or held is None or self._fsync:
+            self._write_queue(recorder_id)
+            self._write(path, pack(records, known_sha256), is_event=is_event)
+            _tell_safe(parcel)
+        self._number += 1
         if held is not None:
             self._held_bytes += size
-        self._enqueue(recorder_id, _Parcel(path, size, held, time.monotonic()))
+        self._enqueue(recorder_id, parcel)
+
+    def write_late(self) -> None:
+        """Write the parcels that the log has not taken in time; to be called every now and then."""
+        overdue_s = time.monotonic() - WRITE_AFTER_S
+        for recorder_id, queue in self._queues.items():
+            if queue and queue[0].when_safe is not None and (queue[0].put_at_s or 0.0) <= overdue_s:
+                self._write_queue(recorder_id)
 
     def owe(self, recorder_id: str, records: list[Outgoing]) -> None:
         """Keep in memory what there was no room to tell, the first of each recorder, for `pay_debts`."""
@@ -217,14 +257,22 @@ class Spool:
                 self.put(recorder_id, self._owed[recorder_id], is_event=True)
                 del self._owed[recorder_id]
 
+    def _write_queue(self, recorder_id: str) -> None:
+        """Write what waits of a recorder and is not written, in order. What there is no room for stays where it is."""
+        with suppress(SpoolFull):
+            for parcel in self._queues.get(recorder_id, ()):
+                if parcel.when_safe is not None and parcel.records is not None:
+                    self._write(parcel.path, pack(parcel.records), is_event=False)
+                    _tell_safe(parcel)
+
     def _write(self, path: Path, pieces: Sequence[bytes], *, is_event: bool) -> None:
         try:
             try:
-                _write_file(path, pieces, fsync=self._fsync)
+                write_file(path, pieces, fsync=self._fsync)
             except OSError:
                 if not is_event or not self._release_reserve():
                     raise
-                _write_file(path, pieces, fsync=self._fsync)
+                write_file(path, pieces, fsync=self._fsync)
         except OSError as error:
             msg = f"spool: {error}"
             raise SpoolFull(msg) from error
@@ -255,6 +303,7 @@ class Spool:
         queue = self._queues[recorder_id]
         backoff = self._new_backoff()
         try:
+            await self._released.wait()
             while queue:
                 try:
                     async with self._slots:
@@ -262,6 +311,7 @@ class Spool:
                 except Exception as error:
                     # Whatever fails must not end the order of this recorder: say it, wait, and try the same again.
                     _log.warning("spool: %s waits (%d parcels): %r", recorder_id, len(queue), error)
+                    self._write_queue(recorder_id)
                     await asyncio.sleep(backoff.after_failure())
                     continue
                 backoff = self._new_backoff()
@@ -293,7 +343,8 @@ class Spool:
     async def _set_aside(self, recorder_id: str, parcel: _Parcel, reason: str, error: Exception) -> None:
         """Tell topic `rejected` of a parcel that can never go, and keep its file out of the way."""
         _log.error("spool: %s: %s", parcel.path.name, error)
-        data = _beginning(parcel.path)
+        self._write_queue(recorder_id)
+        data = beginning(parcel.path)
         for record in rejected(recorder_id, data, reason, f"{parcel.path.name}: {error}", "spool"):
             await self._bus.publish(record.topic, record.key, record.value, headers=record.headers)
         metrics.count_rejected(reason)
@@ -303,7 +354,9 @@ class Spool:
             parcel.path.rename(aside / parcel.path.name)
 
     def _let_go(self, parcel: _Parcel) -> None:
-        parcel.path.unlink(missing_ok=True)
+        if parcel.when_safe is None:
+            parcel.path.unlink(missing_ok=True)
+        _tell_safe(parcel)
         self._waiting_bytes -= parcel.size_bytes
         if parcel.records is not None:
             self._held_bytes -= parcel.size_bytes
@@ -314,15 +367,12 @@ class Spool:
                 self._make_reserve()
 
     def _make_reserve(self) -> None:
-        file = os.open(self._reserve, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
-            os.posix_fallocate(file, 0, RESERVE_BYTES)
+            reserve(self._reserve, RESERVE_BYTES)
             self._reserve_is_gone = False
         except OSError as error:
             self._reserve_is_gone = True
             _log.warning("spool: no reserve of %d bytes: %s", RESERVE_BYTES, error)
-        finally:
-            os.close(file)
 
     def _release_reserve(self) -> bool:
         """Give the reserved blocks back to the file system; False where there are none left."""
@@ -339,45 +389,7 @@ class Spool:
     _reserve_is_gone = True
 
 
-def _lock(path: Path) -> int:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(file)
-        msg = f"spool {path.parent}: in use by another process; give each ingest worker a worker_id"
-        raise Refused(msg) from error
-    return file
-
-
-def _write_file(path: Path, pieces: Sequence[bytes], *, fsync: bool) -> None:
-    draft = path.with_suffix(".part")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        write_all(file, pieces)
-        if fsync:
-            os.fsync(file)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(file)
-    draft.rename(path)
-    if fsync:
-        _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    file = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _beginning(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(LARGEST_REJECT_BYTES)
-    except OSError:
-        return b""
+def _tell_safe(parcel: _Parcel) -> None:
+    when_safe, parcel.when_safe = parcel.when_safe, None
+    if when_safe is not None:
+        when_safe()

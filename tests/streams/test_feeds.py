@@ -11,11 +11,13 @@ from domain import wire
 from domain.clock import ManualClock
 from domain.events import Fragment
 from domain.topics import EVENTS, MEDIA, REJECTED
+from streams.ingest import journal as journal_module
 from streams.ingest import spool as spool_module
 from streams.ingest.feeds import Feed
 from streams.ingest.fragmenter import Fragmenter
-from streams.ingest.journal import FeedInfo, Recovered, recover
+from streams.ingest.journal import FeedInfo
 from streams.ingest.limits import Limits
+from streams.ingest.recovery import Recovered, recover
 from streams.ingest.sink import NoteKind
 from streams.ingest.spool import Spool
 from tests.streams.flaky_bus import FlakyBus, everything, flaky
@@ -108,7 +110,7 @@ async def test_the_journal_holds_what_a_tick_has_seen(rig: Rig) -> None:
     rig.feed.on_unit(picture(10, 400))
     (found,) = recover(rig.directory)
     assert isinstance(found, Recovered)
-    assert found.units == fed
+    assert [section.units for section in found.sections] == [fed]
 
 
 async def test_a_full_spool_is_told_once_and_the_numbers_show_the_hole(bus: FlakyBus, tmp_path: Path) -> None:
@@ -133,10 +135,11 @@ async def test_a_full_spool_is_told_once_and_the_numbers_show_the_hole(bus: Flak
     await rig.spool.stop(0)
 
 
-async def test_recording_goes_on_without_a_journal(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+async def test_recording_goes_on_without_a_journal(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "ROLL_BYTES", 0)
     rig.feed.on_tracks([VIDEO])
-    (journal,) = rig.directory.glob("*.journal")
-    journal.unlink()
     (rig.directory / "cam-1-abc-0001.00000001.journal").mkdir()  # in the way of the next
     for index in range(75):
         rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
@@ -177,8 +180,9 @@ async def test_a_crash_at_any_spooling_cuts_the_very_same_fragment_again(
     for event, directory in zip(fragments, seen, strict=True):
         (found,) = recover(directory)
         assert isinstance(found, Recovered)
-        fragmenter = Fragmenter(found.feed.limits, progress=found.progress)
-        again = [fragment for unit in found.units for fragment in fragmenter.push(unit)]
+        (section,) = [one for one in found.sections if one.progress.seq == event.seq]
+        fragmenter = Fragmenter(found.feed.limits, progress=section.progress)
+        again = [fragment for unit in section.units for fragment in fragmenter.push(unit)]
         assert (again[0].seq, again[0].sha256) == (event.seq, event.sha256)
 
 
@@ -201,3 +205,68 @@ async def test_a_loss_for_whose_telling_there_was_no_room_is_told_when_there_is(
     (told,) = await everything(bus, REJECTED.name)
     assert told.headers["reason"] == b"spool_full"
     assert b"seq 0 " in told.headers["detail"]
+
+
+async def test_while_the_log_answers_no_parcel_is_written(rig: Rig) -> None:
+    written: list[Path] = []
+    rig.feed.on_tracks([VIDEO])
+    for index in range(130):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
+        if index % 25 == 1:
+            written += rig.directory.glob("*.parcel")
+            await rig.spool.drained()
+    assert [one.seq for one in await rig.fragments()] == [0, 1, 2, 3, 4]
+    assert written == []
+    rig.feed.tick()
+    (found,) = recover(rig.directory)
+    assert isinstance(found, Recovered)
+    assert (found.safe, [section.progress.seq for section in found.sections]) == (5, [5])
+
+
+async def test_what_the_log_does_not_take_in_time_is_written_and_a_crash_loses_none_of_it(
+    rig: Rig, bus: FlakyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash before the parcels are written, and one after: both times all is there, in order."""
+    monkeypatch.setattr(bus, "away", True)
+    rig.feed.on_tracks([VIDEO])
+    for index in range(80):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
+    rig.feed.tick()
+    unwritten = rig.directory.parent / "unwritten"
+    shutil.copytree(rig.directory, unwritten, ignore=shutil.ignore_patterns("lock"))
+    assert not list(unwritten.glob("*.parcel"))
+    monkeypatch.setattr(spool_module, "WRITE_AFTER_S", 0.0)
+    rig.spool.write_late()
+    assert len(list(rig.directory.glob("*.parcel"))) == 3
+    rig.feed.tick()
+    written = rig.directory.parent / "written"
+    shutil.copytree(rig.directory, written, ignore=shutil.ignore_patterns("lock"))
+    monkeypatch.setattr(bus, "away", False)
+    expected = [one.sha256 for one in await rig.fragments()]
+    assert len(expected) == 3
+    for directory in (unwritten, written):
+        before = len(await everything(bus, EVENTS.name))
+        spool = Spool(directory, bus, 20_000_000)
+        spool.start()
+        (found,) = recover(directory)
+        assert isinstance(found, Recovered)
+        Feed(found.feed, spool, directory, rig.clock).recover(found)
+        await spool.drained()
+        events = [wire.decode_event(record.value or b"") for record in (await everything(bus, EVENTS.name))[before:]]
+        fragments = [event for event in events if isinstance(event, Fragment)]
+        assert [one.seq for one in fragments] == [0, 1, 2, 3]
+        assert [one.sha256 for one in fragments][:3] == expected
+        assert not list(directory.glob("*.journal"))
+        await spool.stop(0)
+
+
+async def test_an_event_is_never_on_disk_before_the_media_in_front_of_it(rig: Rig, bus: FlakyBus) -> None:
+    bus.away = True
+    rig.feed.on_tracks([VIDEO])
+    for index in range(80):
+        rig.feed.on_unit(picture(index, index * 40, index % 25 == 0))
+    assert not list(rig.directory.glob("*.parcel"))
+    rig.feed.on_note(NoteKind.UNSUPPORTED, "track 1: VP8")
+    parcels = sorted(rig.directory.glob("*.parcel"))
+    assert [b"rejected" in path.read_bytes()[:200] for path in parcels] == [False, False, False, True]
+    bus.away = False
