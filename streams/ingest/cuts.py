@@ -67,17 +67,17 @@ class Opening(msgspec.Struct):
 
     def add(self, unit: AccessUnit) -> None:
         """Take a pending unit in."""
-        track = unit.track
-        if unit.params.codec.is_video and (self.main is None or track < self.main):
+        track, at = unit.track, unit.captured_at
+        if (self.main is None or track < self.main) and unit.params.codec.is_video:
             self.main = track
         if track == self.main:
             if self.main_at is None:
                 self.is_mid_gop = not unit.keyframe
-            self.main_at = unit.captured_at
+            self.main_at = at
         self.last[track] = unit
         self.size_bytes += len(unit.data)
-        if self.latest is None or unit.captured_at > self.latest:
-            self.latest = unit.captured_at
+        if self.latest is None or at > self.latest:
+            self.latest = at
 
 
 def find_cut(first: AccessUnit, index: int, opening: Opening, unit: AccessUnit, limits: Limits) -> Cut | None:

@@ -14,7 +14,7 @@ Where cuts fall is decided in `streams.ingest.cuts`, what is in a fragment in `s
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from domain.clock import Instant
 from domain.errors import InvalidMedia
@@ -34,6 +34,7 @@ when the next one begins, so the sound beside the first has always arrived befor
 and counted."""
 LARGEST_UNIT_BYTES = MAX_RECORD_BYTES - 256 * 1024
 """A unit beyond this cannot travel in one record of the log, whatever is cut."""
+_NOTHING: tuple[AccessUnit, ...] = ()
 
 
 class Fragmenter:
@@ -72,7 +73,15 @@ class Fragmenter:
     def push(self, unit: AccessUnit) -> list[CutFragment]:
         """Take the next unit; return the fragments that are whole now, mostly none."""
         fragments: list[CutFragment] = []
-        waiting = deque((unit,))
+        if not self._lead and self._progress.started:  # as nearly always: nothing is held back
+            if not self._admit(unit):
+                return fragments
+            rest = self._take(unit, fragments)
+            if not rest:
+                return fragments
+            waiting = deque(rest)
+        else:
+            waiting = deque((unit,))
         while waiting:
             unit = waiting.popleft()
             if self._admit(unit):
@@ -96,14 +105,16 @@ class Fragmenter:
         self._pending.append(unit)
         self._opening.add(unit)
 
-    def _take(self, unit: AccessUnit, fragments: list[CutFragment]) -> list[AccessUnit]:
+    def _take(self, unit: AccessUnit, fragments: list[CutFragment]) -> Sequence[AccessUnit]:
         """Add a unit; return those that stand behind a completed cut and must be taken again."""
-        if self._cut is None and self._pending:
-            self._cut = find_cut(self._pending[0], len(self._pending), self._opening, unit, self._limits)
-        self._take_uncut(unit)
-        if self._cut is None or not ready(self._cut, self._opening, unit, self._limits):
-            return []
-        return self._complete(self._cut, fragments)
+        pending, opening, cut = self._pending, self._opening, self._cut
+        if cut is None and pending:
+            cut = self._cut = find_cut(pending[0], len(pending), opening, unit, self._limits)
+        pending.append(unit)
+        opening.add(unit)
+        if cut is None or not ready(cut, opening, unit, self._limits):
+            return _NOTHING
+        return self._complete(cut, fragments)
 
     def _complete(self, cut: Cut, fragments: list[CutFragment]) -> list[AccessUnit]:
         inside, rest = part(self._pending, cut, self._opening.main)

@@ -37,6 +37,7 @@ _REPORT_TOLERANCE_S: Final = 0.05
 _REPORT_DRIFT: Final = 1000e-6
 _REPORT_DISAGREES_S: Final = 2.0
 _WALL_STEP_MS: Final = 500
+_NEVER: Final = Instant(0)
 
 
 class Anchor:
@@ -60,30 +61,31 @@ class Anchor:
             now_s: Monotonic time now; never goes back.
         """
         transit_s = ours_s - sender_s
-        self._remember(transit_s, now_s)
-        if self.offset_s is None or transit_s < self.offset_s:
-            self.offset_s = transit_s
-        else:
-            self._slew(self.offset_s, now_s)
+        if now_s >= self._bucket_ends_s or transit_s < self._buckets[-1]:
+            self._remember(transit_s, now_s)
+        offset_s = self.offset_s
+        if offset_s is None or transit_s < offset_s:
+            offset_s = transit_s
+        elif self._least_s > offset_s:
+            offset_s = self._slew(offset_s, now_s)
+        self.offset_s = offset_s
         self._updated_s = now_s
-        return sender_s + self.offset_s
+        return sender_s + offset_s
 
     def _remember(self, transit_s: float, now_s: float) -> None:
         if now_s >= self._bucket_ends_s:
             self._buckets.append(transit_s)
             self._bucket_ends_s = now_s + _BUCKET_S
             self._least_s = min(self._buckets)
-        elif transit_s < self._buckets[-1]:
+        else:
             self._buckets[-1] = transit_s
             self._least_s = min(self._least_s, transit_s)
 
-    def _slew(self, offset_s: float, now_s: float) -> None:
+    def _slew(self, offset_s: float, now_s: float) -> float:
         error_s = self._least_s - offset_s
-        if error_s <= 0:
-            return
         whole_minute = len(self._buckets) == _BUCKETS
         rate = _FAST_SLEW if error_s > _FAR_S and whole_minute else SLEW
-        self.offset_s = offset_s + min(error_s, rate * (now_s - self._updated_s))
+        return offset_s + min(error_s, rate * (now_s - self._updated_s))
 
 
 class FeedClock:
@@ -178,15 +180,22 @@ class CaptureClock:
             arrival_s: Monotonic arrival of its last packet.
             arrival: Wall-clock arrival of its last packet.
         """
-        if self._newest is not None and pts <= self._newest[0]:
+        newest = self._newest
+        if newest is not None and pts <= newest[0]:
             return self._between(pts, arrival)
-        capture_s = self._smooth(pts, self._map(pts, arrival_s))
-        capture_s = max(min(capture_s, arrival_s), arrival_s - MAX_BEHIND_ARRIVAL_S)
-        moment = arrival.plus(-round(1000 * (arrival_s - capture_s)))
-        self._floor = self._newest[1] if self._newest else Instant(0)
-        if self._floor - arrival > _WALL_STEP_MS:  # our wall clock was set back: a new run
-            self._floor = Instant(0)
-        moment = min(max(moment, self._floor), arrival)
+        behind_s = arrival_s - self._smooth(pts, self._map(pts, arrival_s))
+        # Plain comparisons, and one `Instant`: this is done for every picture and every sound frame.
+        if behind_s <= 0:
+            behind_s = 0.0
+        elif behind_s > MAX_BEHIND_ARRIVAL_S:
+            behind_s = MAX_BEHIND_ARRIVAL_S
+        floor = _NEVER if newest is None else newest[1]
+        if floor - arrival > _WALL_STEP_MS:  # our wall clock was set back: a new run
+            floor = _NEVER
+        self._floor = floor
+        moment = arrival.plus(-round(1000 * behind_s))
+        moment = max(moment, floor)
+        moment = min(moment, arrival)
         self._newest = (pts, moment)
         return moment
 

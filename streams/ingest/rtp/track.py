@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -33,6 +34,12 @@ _PLAIN: Final = 0x80
 _LAST_UNIT_AFTER_S: Final = 0.25
 """A unit whose marker was seen is given out after this silence, though the next one has not begun."""
 _NOTHING: Final[tuple[AccessUnit, ...]] = ()
+
+
+@lru_cache(maxsize=512)
+def _run_of(size: int, skip: int) -> struct.Struct:
+    """Interleaved packets of a size: head to sequence number, time and source, what is skipped of the payload, rest."""
+    return struct.Struct(f"!QQ{skip}s{size - FIXED_HEADER_BYTES - skip}s")
 
 
 class TrackCounters(msgspec.Struct):
@@ -147,6 +154,11 @@ class TrackReceiver:
             due = complete if due is None else min(due, complete)
         return due
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether packets wait for one that is missing."""
+        return bool(self._order.held)
+
     def reorder(self, limits: ReorderLimits) -> None:
         """Wait for missing packets from now on; before the first one, when the transport is agreed on."""
         self._order = ReorderBuffer(limits)
@@ -221,14 +233,12 @@ class TrackReceiver:
         if unit is None:
             return at
         mask, value, skip = middle
-        skip += _INTERLEAVED_BYTES + FIXED_HEADER_BYTES
         expected = order.expected
         # One comparison each: dollar sign and channel; version, no extras, no marker, payload type; source; time.
         plain, timestamp, ssrc = _PLAIN << 8 | self._payload_type, self._timestamp, self._ssrc
         last = limit - _INTERLEAVED.size
         while at <= last:
             its_head, size, its_plain, sequence, its_timestamp, its_ssrc, lead = _INTERLEAVED.unpack_from(data, at)
-            end = at + _INTERLEAVED_BYTES + size
             if (
                 its_plain != plain
                 or lead & mask != value
@@ -236,13 +246,24 @@ class TrackReceiver:
                 or sequence != expected & 0xFFFF
                 or its_timestamp != timestamp
                 or its_ssrc != ssrc
-                or end > limit
+                or at + _INTERLEAVED_BYTES + size > limit
                 or size < _SKIMMED_LEAST_BYTES
             ):
                 break
-            unit += data[at + skip : end]
-            expected += 1
-            at = end
+            # The packets of a picture are nearly all of one size: those that follow and differ from this one in the
+            # sequence number alone are taken in one go, with this one.
+            run = _run_of(size, skip)
+            first, second, fixed, _ = run.unpack_from(data, at)
+            most = min((limit - at) // run.size, 0x10000 - sequence)
+            pieces = []
+            for its_first, its_second, its_fixed, piece in run.iter_unpack(data[at : at + most * run.size]):
+                if its_first != first or its_second != second or its_fixed != fixed:
+                    break
+                pieces.append(piece)
+                first += 1
+            unit += b"".join(pieces)
+            expected += len(pieces)
+            at += len(pieces) * run.size
         order.expected = expected
         return at
 
