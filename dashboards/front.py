@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from prometheus_client import REGISTRY, disable_created_metrics
@@ -17,6 +17,8 @@ from dashboards.health import health_router
 if TYPE_CHECKING:
     from starlette.routing import Router
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+_LOOK_EVERY_S: Final = 1.0
 
 
 class Front:
@@ -58,7 +60,7 @@ class Front:
 
     def end(self) -> asyncio.Task[None]:
         """Begin to end; the task is over when the last answer is."""
-        self._server.should_exit = True
+        self._server.leave()
         return self._task
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +68,25 @@ class Front:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: ingest must flush its feeds before the server goes."""
+    """Leaves signals to us: ingest must flush its feeds before the server goes.
+
+    And looks up once a second, not ten times: each of them would wake a process that has nothing to do.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Begin to end."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        """Keep the date of the answers until it is time to end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), _LOOK_EVERY_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Parameter sets between the slices of one picture do not part it, and those ahead of a picture go with that one."""
 
 import struct
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 import pytest
@@ -121,3 +121,21 @@ def test_a_new_description_ahead_of_a_picture_is_not_the_one_before_its_own() ->
     line.send(1, *line.sets, H264_FIRST, other, line.sets[1], H264_FIRST)
     line.end()
     assert [(unit.params.width, unit.params.height) for unit in line.units] == [(1920, 1080), (160, 128)]
+
+
+@pytest.mark.parametrize("with_sets", [True, False])
+def test_a_keyframe_whose_sets_are_lost_is_damaged_where_the_one_before_had_its_own(with_sets: bool) -> None:
+    sprop = ",".join(b64encode(nal).decode() for nal in H264_SETS)
+    fmtp = {} if with_sets else {"sprop-parameter-sets": sprop}
+    depayloader = depayloader_for(MediaFormat(96, Codec.H264, 90_000, fmtp=fmtp))
+    units: list[CodedUnit] = []
+    first = [*H264_SETS, H264_FIRST] if with_sets else [H264_FIRST]
+    for nal in first:
+        units += depayloader.push(nal, 0, len(nal), 3000, 0x80 * (nal is first[-1]))
+    depayloader.lose(1, 6000)
+    units += depayloader.push(H264_FIRST, 0, len(H264_FIRST), 6000, 0x80)
+    units += depayloader.flush()
+    assert [(unit.keyframe, unit.lost_packets, unit.damaged) for unit in units] == [
+        (True, 0, False),
+        (True, 1, with_sets),
+    ]

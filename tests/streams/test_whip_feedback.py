@@ -96,7 +96,7 @@ def test_arrivals_are_bounded() -> None:
     ],
 )
 def test_the_header_extension(packet: bytes, value: int) -> None:
-    assert extension_value(packet, len(packet), 3) == value
+    assert extension_value(b"\x90" + packet, 1, 1 + len(packet), 3) == value
 
 
 def test_the_limit_grows_and_falls() -> None:

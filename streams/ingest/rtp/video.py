@@ -48,6 +48,7 @@ class VideoAssembler:
         self._after_gap = False
         self._cut = False
         self._lost = 0
+        self._repeats_sets = False  # the last whole keyframe came with its parameter sets
         self._nal_start = CLOSED  # of a fragmented NAL unit that is still open
         self._tail = 0  # where parameter sets behind a slice begin; 0 where none do
         self._before_nal = (False, False)  # has_picture and keyframe as they were before that one
@@ -175,8 +176,9 @@ class VideoAssembler:
             self._keyframe = True
         if self._after_gap:
             self._after_gap = False
-            # The first slice of a picture says so; another one here means that the first was lost.
-            if not first_slice_byte & 0x80:
+            # The first slice of a picture says so; another one here means that the first was lost. So were the
+            # parameter sets of a keyframe, where the one before came with its own.
+            if not first_slice_byte & 0x80 or (self._keyframe and self._repeats_sets and not self._sets):
                 self._damaged = True
 
     def _boundary(self, kind: int, first_slice_byte: int) -> None:
@@ -200,6 +202,8 @@ class VideoAssembler:
         head, damaged = self._unit[end:], self._damaged
         sets = [(kind, start - end, stop - end) for kind, start, stop in self._sets if start >= end]
         del self._unit[end:], self._sets[len(self._sets) - len(sets) :]
+        if self._keyframe and not damaged:
+            self._repeats_sets = bool(self._sets)
         if self._sets:
             self._learn_sets()
         if self.params is None:

@@ -25,28 +25,29 @@ _SMALL: Final = 1
 _LARGE: Final = 2
 
 
-def extension_value(packet: Buffer, size: int, extension_id: int) -> int:
+def extension_value(data: Buffer, start: int, end: int, extension_id: int) -> int:
     """Return the 16-bit value of a one-byte header extension (RFC 8285, 4.2), −1 where it is not there.
 
     Args:
-        packet: A buffer with an RTP packet at its head.
-        size: Length of the packet.
+        data: A buffer with an RTP packet in it.
+        start: The packet's first octet.
+        end: Behind its last.
         extension_id: 1 to 14.
     """
-    if not packet[0] & 0x10:
+    if not data[start] & 0x10:
         return -1
-    at = 12 + 4 * (packet[0] & 0x0F)
-    if size < at + 4 or (packet[at] << 8 | packet[at + 1]) != _ONE_BYTE_PROFILE:
+    at = start + 12 + 4 * (data[start] & 0x0F)
+    if end < at + 4 or (data[at] << 8 | data[at + 1]) != _ONE_BYTE_PROFILE:
         return -1
-    end = min(at + 4 + 4 * (packet[at + 2] << 8 | packet[at + 3]), size)
+    end = min(at + 4 + 4 * (data[at + 2] << 8 | data[at + 3]), end)
     at += 4
     while at + 2 < end:
-        head = packet[at]
+        head = data[at]
         if head == 0:
             at += 1
             continue
         if head >> 4 == extension_id:
-            return packet[at + 1] << 8 | packet[at + 2] if head & 0x0F == 1 else -1
+            return data[at + 1] << 8 | data[at + 2] if head & 0x0F == 1 else -1
         at += 2 + (head & 0x0F)
     return -1
 

@@ -24,10 +24,12 @@ from streams.ingest.whip.bitrate import AdviceSchedule
 from streams.ingest.whip.keyframes import KeyframeRefresh
 from streams.ingest.whip.notes import Notes
 from streams.ingest.whip.offer import Offer, OfferedTrack
-from streams.ingest.whip.transport import PeerTransport
+from streams.ingest.whip.transport import PeerTransport, Workspace
 
-SELDOM_S: Final = 0.1
-"""What is not urgent: reports, arrival times, limits, and the first request for a keyframe."""
+CALM_S: Final = 0.1
+"""How often a peer is looked after: packets are read, reports, arrival times, limits and requests are sent."""
+URGENT_S: Final = 0.02
+"""The same while packets are missing, and where the kernel has little room for what is not read yet."""
 
 # A recording may wait longer than a call: twice the round trip of a bad mobile link, and under the second at which a
 # gap counts.
@@ -59,11 +61,13 @@ class WhipPeer:
         clock: Wall and monotonic time.
         certificate: Of this process.
         on_end: Called at most once, from a callback, when the peer has ended by itself.
+        workspace: Where packets are decrypted; shared with other peers.
 
     Attributes:
         id: Unguessable part of its `Location`.
         heard_s: When the last authentic packet came, monotonic; of its making before the first.
         connected: Media may come.
+        due_s: When `tick` is to be called next, monotonic.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class WhipPeer:
         clock: Clock,
         certificate: RTCCertificate,
         on_end: Callable[[WhipPeer, Ending], None],
+        *,
+        workspace: Workspace | None = None,
     ) -> None:
         self.id = secrets.token_hex(16)
         self.offer = offer
@@ -87,7 +93,9 @@ class WhipPeer:
         self._on_end = on_end
         self._ended = False
         self.heard_s = clock.monotonic()
-        self.transport = PeerTransport(certificate, self._on_rtp, self._on_rtcp, lambda: self._end(Ending.CLOSED))
+        self.transport = PeerTransport(
+            certificate, self._on_rtp, self._on_rtcp, lambda: self._end(Ending.CLOSED), workspace
+        )
         self._ssrc = secrets.randbits(31) + 1
         feed_clock = FeedClock()
         self.tracks = [self._receiver(index, track, feed_clock) for index, track in enumerate(offer.tracks)]
@@ -96,9 +104,10 @@ class WhipPeer:
         self._by_payload_type = {track.media.payload_type: track for track in self.tracks}
         self._arrivals = ArrivalLog(self._ssrc) if any(map(uses_transport_cc, offer.tracks)) else None
         self._extension_id = max(track.transport_cc_id for track in offer.tracks)
-        self._seldom_s = self.heard_s
+        self.due_s = self._calm_due_s = _after(self.heard_s, CALM_S)
+        self._is_hasty = False
         self._advice = AdviceSchedule(self._ssrc) if "goog-remb" in feedback_for(offer.video) else None
-        self._media_ssrc = b"\0\0\0\0"
+        self._media_ssrc = 0
         self._notes = Notes(feed, self.tracks)
         feed.on_tracks([track.params for track in self.tracks])
         refused = len(offer.sections) - len(offer.tracks)
@@ -114,40 +123,47 @@ class WhipPeer:
         """The transport is connected: silence counts from now."""
         self.heard_s = self._clock.monotonic()
         self.connected = True
+        self._is_hasty = self.transport.room_s < CALM_S
 
     def tick(self, now_s: float, silent_after_s: float) -> None:
-        """Do what time asks for; called every few tens of milliseconds."""
+        """Do what time asks for; called when it is `due_s`."""
         if self._ended or not self.connected:
+            self.due_s = _after(now_s, CALM_S)
             return
+        self.transport.receive()
         if now_s - self.heard_s >= silent_after_s:
             self._end(Ending.SILENT)
             return
-        seldom = now_s - self._seldom_s >= SELDOM_S
+        calm = now_s >= self._calm_due_s
         for track in self.tracks:
-            due = track.wake_at_s
-            if due is not None and due <= now_s:
+            due_s = track.wake_at_s
+            if due_s is not None and due_s <= now_s:
                 self._give(track.poll(now_s))
-            elif not seldom:
+            elif not calm:
                 continue
             if feedback := track.feedback(now_s):
                 self.transport.send_rtcp(feedback)
-        if seldom:
-            self._seldom_s = now_s
-            self._tick_seldom(now_s)
+        if calm:
+            self._calm_due_s = _after(now_s, CALM_S)
+            self._tick_calm(now_s)
+        urgent = self._is_hasty or any(track.is_waiting for track in self.tracks)
+        self.due_s = _after(now_s, URGENT_S) if urgent else self._calm_due_s
 
-    def _tick_seldom(self, now_s: float) -> None:
-        if self._arrivals is not None and (report := self._arrivals.feedback(self._sender())):
+    def _tick_calm(self, now_s: float) -> None:
+        if self._arrivals is not None and (report := self._arrivals.feedback(self._media_ssrc)):
             self.transport.send_rtcp(report)
         if self._advice is not None and (
-            limit := self._advice.due(now_s, self._sender(), self.media_bytes, self.packets, self.lost_packets)
+            limit := self._advice.due(now_s, self._media_ssrc, self.media_bytes, self.packets, self.lost_packets)
         ):
             self.transport.send_rtcp(limit)
-        if self._refresh is not None and (request := self._refresh.due(now_s, self._sender())):
+        if self._refresh is not None and (request := self._refresh.due(now_s, self._media_ssrc)):
             self.transport.send_rtcp(request)
         self._notes.tell(now_s)
 
     async def close(self) -> None:
-        """Take what is held, close the feed, then let the peer go. Closing twice does nothing more."""
+        """Take what is there, close the feed, then let the peer go. Closing twice does nothing more."""
+        if self.connected:
+            self.transport.receive()
         self._ended = True
         for track in self.tracks:
             self._give(track.flush())
@@ -161,25 +177,25 @@ class WhipPeer:
         options = FeedbackOptions(self._ssrc, reports_every_s=1.0, keyframes="nack pli" in agreed)
         return TrackReceiver(index, track.format, limits=limits, feed=clock, feedback=options)
 
-    def _on_rtp(self, packet: memoryview, size: int, source: bytes) -> None:
+    def _on_rtp(self, data: memoryview, start: int, end: int, source: int, age_s: float) -> None:
         if self._ended:
             return
-        now_s = self._monotonic()
-        self.heard_s = now_s
+        arrival_s = self._monotonic() - age_s
+        self.heard_s = arrival_s
         self.packets += 1
         if self._arrivals is not None:
-            number = extension_value(packet, size, self._extension_id)
+            number = extension_value(data, start, end, self._extension_id)
             if number >= 0:
-                self._arrivals.arrived(number, now_s)
-        track = self._by_payload_type.get(packet[1] & 0x7F)
+                self._arrivals.arrived(number, arrival_s)
+        track = self._by_payload_type.get(data[start + 1] & 0x7F)
         if track is None:
             self.unexpected_payloads += 1
             return
-        self.media_bytes += size
+        self.media_bytes += end - start
         if track is self._video:
             self._media_ssrc = source
         try:
-            units = track.push(packet, now_s, self._now(), 0, size)
+            units = track.push(data, arrival_s, self._now().plus(-round(1000 * age_s)), start, end)
             if units:
                 self._give(units)
         except Exception:
@@ -187,16 +203,13 @@ class WhipPeer:
             _log.exception("%s: feed %s stopped by a fault", self.feed.recorder_id, self.feed.feed_id)
             self._end(Ending.FAULT)
 
-    def _on_rtcp(self, data: bytes) -> None:
+    def _on_rtcp(self, data: bytes, age_s: float) -> None:
         if self._ended:
             return
-        now_s = self._clock.monotonic()
-        self.heard_s = now_s
+        arrival_s = self._monotonic() - age_s
+        self.heard_s = arrival_s
         for track in self.tracks:
-            track.on_rtcp(data, now_s)
-
-    def _sender(self) -> int:
-        return int.from_bytes(self._media_ssrc, "big")
+            track.on_rtcp(data, arrival_s)
 
     def _give(self, units: Sequence[AccessUnit]) -> None:
         for unit in units:
@@ -208,3 +221,8 @@ class WhipPeer:
         if not self._ended:
             self._ended = True
             self._on_end(self, ending)
+
+
+def _after(now_s: float, every_s: float) -> float:
+    """Return the next moment of a grid that all peers share, so that one wake-up serves them all."""
+    return (now_s // every_s + 1) * every_s

@@ -25,10 +25,9 @@ from streams.ingest.whip.answer import write_answer
 from streams.ingest.whip.implicit import ImplicitSessions
 from streams.ingest.whip.offer import Offer
 from streams.ingest.whip.options import WhipOptions
-from streams.ingest.whip.peer import Ending, WhipPeer
-from streams.ingest.whip.transport import new_certificate
+from streams.ingest.whip.peer import CALM_S, Ending, WhipPeer
+from streams.ingest.whip.transport import Workspace, new_certificate
 
-TICK_S: Final = 0.02
 _RENEW_BEFORE: Final = timedelta(days=3)
 
 _log = logging.getLogger(__name__)
@@ -56,6 +55,7 @@ class WhipService:
         self._peers: dict[str, list[WhipPeer]] = {}  # by recorder; the connected one first, at most two
         self._tasks: set[asyncio.Task[None]] = set()
         self._certificate: RTCCertificate | None = None
+        self._workspace = Workspace()
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
         self._closed = False
@@ -121,7 +121,7 @@ class WhipService:
             if not self._peers[recorder_id]:
                 self._sessions.leave(recorder_id, session_id, self._clock.now(), lost=True)
             raise
-        peer = WhipPeer(offer, feed, self._clock, self._own_certificate(), self._on_end)
+        peer = WhipPeer(offer, feed, self._clock, self._own_certificate(), self._on_end, workspace=self._workspace)
         self._peers[recorder_id].append(peer)
         try:
             end = await peer.transport.listen(self._options.hosts)
@@ -193,12 +193,16 @@ class WhipService:
 
     def _start_ticking(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+            now_s = self._clock.monotonic()
+            due_s = min((peer.due_s for peer in self.peers), default=now_s + CALM_S)
+            # A timer keeps whole milliseconds: one more, or it may come just too early.
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s) + 0.001, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         now_s = self._clock.monotonic()
         for peer in self.peers:
-            peer.tick(now_s, self._options.silent_after_s)
+            if peer.due_s <= now_s:
+                peer.tick(now_s, self._options.silent_after_s)
         if self._peers:
             self._start_ticking()

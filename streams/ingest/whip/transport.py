@@ -2,15 +2,14 @@
 
 What is private here, and pinned by a contract test (`tests/streams/test_whip_transport.py`) and exact versions:
 
-1. `Connection.get_component_candidates`, `_local_candidates…`: binding to the addresses that the settings name, and to
-   loopback, which aioice leaves out.
-2. `Connection._protocols` and `StunProtocol.datagram_received`: each socket's callback is replaced on the instance, so
-   that SRTP goes from the datagram to the caller without a queue or a task. STUN goes on to aioice, DTLS to aiortc.
+1. `Connection._local_candidates…`, `_protocols` and `StunProtocol`: the sockets are ours, on the addresses that the
+   settings name, and on loopback, which aioice leaves out.
+2. `StunProtocol.datagram_received`: STUN goes on to aioice. SRTP never meets it.
 3. `Connection._queue`, `_check_list`, `_remote_candidates`: bounds that aioice does not have.
 4. `RTCDtlsTransport._rx_srtp`, `_tx_srtp`, `_set_role`: the keys, and the DTLS role that our answer gave.
 5. `Connection._nominated`: where feedback goes.
-6. `pylibsrtp._binding` and `Session._srtp`: libsrtp works in one buffer of ours, and the RTP core reads it there,
-   instead of packets being copied three times.
+6. `pylibsrtp._binding` and `Session._srtp`: libsrtp works where the kernel has put the datagrams, and the RTP core
+   reads them there: nothing of a packet is copied but its payload.
 
 There is no `RTCPeerConnection` and no `RTCRtpReceiver`: no jitter buffer, decoder thread, frame queue or track exists
 that could fill up.
@@ -18,12 +17,15 @@ that could fill up.
 
 from __future__ import annotations
 
+import logging
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from aioice import ice
+from aioice import Candidate, ice
+from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCIceTransport
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.sdp import candidate_to_sdp
@@ -31,6 +33,7 @@ from pylibsrtp._binding import ffi, lib
 
 from domain.errors import Unavailable
 from streams.ingest.whip.answer import LocalEnd
+from streams.ingest.whip.datagrams import MAX_DATAGRAM_BYTES, STRIDE_BYTES, Batch, UdpSocket, bind
 from streams.ingest.whip.offer import Fingerprint, Setup
 
 MAX_SOURCES: Final = 16
@@ -40,13 +43,29 @@ _MAX_QUEUED_DTLS: Final = 64
 _MAX_EARLY_PACKETS: Final = 256
 """SRTP that comes before our side of the handshake is through: the first keyframe is in it. Oldest dropped."""
 _MIN_RTP_BYTES: Final = 12
-MAX_PACKET_BYTES: Final = 2048
-"""Longer than any path carries unfragmented."""
+_MAX_BATCHES: Final = 16
+"""Batches of one socket taken at a time: whoever floods us has to let the others have their turn."""
+_SOURCE: Final = struct.Struct("!I")
+_SOURCE_OFFSET: Final = 8
 _LOOPBACK: Final = "127.0.0.1"
 
-RtpHandler = Callable[[memoryview, int, bytes], None]
-"""Takes a buffer, the length of the packet at its head, and the packet's SSRC. The buffer holds until it returns."""
-RtcpHandler = Callable[[bytes], None]
+_log = logging.getLogger(__name__)
+
+RtpHandler = Callable[[memoryview, int, int, int, float], None]
+"""Takes a buffer, where in it a packet begins and ends, the packet's SSRC, and for how many seconds it has been here.
+The buffer holds until the handler returns."""
+RtcpHandler = Callable[[bytes, float], None]
+"""Takes compound RTCP, and for how many seconds it has been here."""
+
+
+class Workspace(Batch):
+    """A batch that libsrtp can work in; one for all peers that share a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        begin = ffi.from_buffer("unsigned char[]", self.memory)
+        self.pointers = [begin + number * STRIDE_BYTES for number in range(len(self.memory) // STRIDE_BYTES)]
+        self.length = ffi.new("int *")
 
 
 class TransportCounters(msgspec.Struct):
@@ -70,13 +89,14 @@ class TransportCounters(msgspec.Struct):
 
 
 class PeerTransport:
-    """One peer.
+    """One peer. Until it is connected its sockets wake the loop; from then on the caller reads them, by `receive`.
 
     Args:
         certificate: Ours; made once a process, renewed before it expires.
-        on_rtp: Called with each authenticated RTP packet, in the datagram's own callback.
+        on_rtp: Called with each authenticated RTP packet, before `receive` returns.
         on_rtcp: The same for compound RTCP.
         on_closed: Called once when the peer has closed, or ICE or DTLS has failed after connecting.
+        workspace: Shared with other peers of the thread.
     """
 
     def __init__(
@@ -85,6 +105,7 @@ class PeerTransport:
         on_rtp: RtpHandler,
         on_rtcp: RtcpHandler,
         on_closed: Callable[[], None],
+        workspace: Workspace | None = None,
     ) -> None:
         self.counters = TransportCounters()
         self._on_rtp = on_rtp
@@ -95,11 +116,10 @@ class PeerTransport:
         self._dtls = RTCDtlsTransport(self._ice, [certificate])
         self._connection: Any = self._gatherer._connection
         self._srtp: Any = None  # libsrtp's session, once the keys are there
-        self._cdata = ffi.new("unsigned char[]", MAX_PACKET_BYTES)
-        self._length = ffi.new("int *")
-        self._buffer = memoryview(ffi.buffer(self._cdata)).cast("B")
+        self._workspace = workspace or Workspace()
+        self._sockets: list[tuple[UdpSocket, ice.StunProtocol]] = []
         self._early: deque[bytes] = deque(maxlen=_MAX_EARLY_PACKETS)
-        self._sources: set[bytes] = set()
+        self._sources: set[int] = set()
         self._connected = False
         self._closing = False
 
@@ -113,15 +133,13 @@ class PeerTransport:
             Unavailable: None of them can be bound.
         """
         addresses = list(hosts) or ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or [_LOOPBACK]
-        connection = self._connection
-        connection._local_candidates_start = True
-        connection._local_candidates += await connection.get_component_candidates(component=1, addresses=addresses)
-        connection._local_candidates_end = True
-        if not connection._protocols:
+        self._connection._local_candidates_start = True
+        for address in addresses:
+            await self._open(address)
+        self._connection._local_candidates_end = True
+        if not self._sockets:
             msg = f"no UDP socket on any of {', '.join(addresses)}"
             raise Unavailable(msg)
-        for protocol in connection._protocols:
-            protocol.datagram_received = self._tap(protocol.datagram_received)
         parameters = self._gatherer.getLocalParameters()
         candidates = self._gatherer.getLocalCandidates()
         return LocalEnd(
@@ -170,10 +188,23 @@ class PeerTransport:
         self._dtls.on("statechange", self._watch)
         self._ice.on("statechange", self._watch)
         self._connected = True
-        self._srtp = self._dtls._rx_srtp._srtp[0]
-        while self._early:
-            self._take_media(self._early.popleft())
+        self._take_keys(self._dtls._rx_srtp)
+        for udp, _ in self._sockets:
+            udp.unwatch()
         return True
+
+    @property
+    def room_s(self) -> float:
+        """How long the sockets may be left alone without losing what comes, even in a burst."""
+        return min(udp.room_s for udp, _ in self._sockets)
+
+    def receive(self) -> None:
+        """Take what waits in the sockets; once connected, to be called at least every `room_s`."""
+        for udp, protocol in self._sockets:
+            for _ in range(_MAX_BATCHES):
+                if not udp.receive(self._workspace):
+                    break
+                self._take_batch(protocol)
 
     def send_rtcp(self, packet: bytes) -> None:
         """Encrypt and send feedback at once; before the peer is connected, or with no path to it, nothing happens."""
@@ -188,6 +219,8 @@ class PeerTransport:
             return
         self._closing = True
         self._srtp = None
+        if overrun := sum(udp.overrun for udp, _ in self._sockets):
+            _log.warning("%d datagrams found no room in the kernel: raise net.core.rmem_max", overrun)
         await self._dtls.stop()
         await self._ice.stop()
 
@@ -195,52 +228,91 @@ class PeerTransport:
         if not self._closing and (self._dtls.state != "connected" or self._ice.state != "completed"):
             self._on_closed()
 
-    def _tap(self, to_aioice: Callable[[bytes, tuple[Any, ...]], None]) -> Callable[[bytes, tuple[Any, ...]], None]:
-        """Return the callback for a socket's datagrams (RFC 7983 tells by the first octet what they are)."""
+    async def _open(self, address: str) -> None:
+        """Bind a socket on one address and make it a candidate; an address that cannot be bound is left out."""
+        try:
+            bound = await bind(address)
+        except OSError as error:
+            _log.info("no UDP socket on %s: %s", address, error)
+            return
+        connection = self._connection
+        protocol = ice.StunProtocol(connection)
+        udp = UdpSocket(bound, protocol)
+        host, port = udp.get_extra_info("sockname")[:2]
+        protocol.local_candidate = Candidate(
+            foundation=candidate_foundation("host", "udp", host),
+            component=1,
+            transport="udp",
+            priority=candidate_priority(1, "host"),
+            host=host,
+            port=port,
+            type="host",
+        )
+        connection._protocols.append(protocol)
+        connection._local_candidates.append(protocol.local_candidate)
+        self._sockets.append((udp, protocol))
+        udp.watch(self.receive)
 
-        def datagram_received(data: bytes, addr: tuple[Any, ...]) -> None:
-            first = data[0] if data else 255
-            if 127 < first < 192:
-                self._take_media(data)
+    def _take_keys(self, session: Any) -> None:
+        """Media can be read from now on; what came before its keys is read first."""
+        self._srtp = session._srtp[0]
+        workspace = self._workspace
+        while self._early:
+            data = self._early.popleft()
+            workspace.memory[: len(data)] = data
+            self._take_media(0, len(data), 0.0)
+
+    def _take_batch(self, protocol: ice.StunProtocol) -> None:
+        """Sort datagrams: the first octet tells what they are (RFC 7983)."""
+        workspace = self._workspace
+        memory = workspace.memory
+        for number, size in enumerate(workspace.sizes):
+            at = number * STRIDE_BYTES
+            first = memory[at] if size else 255
+            if size > MAX_DATAGRAM_BYTES:
+                self.counters.oversize += 1
+            elif 127 < first < 192:
+                self._take_media(number, size, workspace.ages_s[number])
             elif first < 4:
-                self._take_stun(data, addr, to_aioice)
+                self._take_stun(bytes(memory[at : at + size]), workspace.address(number), protocol)
             elif 19 < first < 64:
-                self._take_dtls(data, addr)
+                self._take_dtls(bytes(memory[at : at + size]), workspace.address(number))
             else:
                 self.counters.unknown += 1
 
-        return datagram_received
-
-    def _take_media(self, data: bytes) -> None:
-        size = len(data)
+    def _take_media(self, number: int, size: int, age_s: float) -> None:
+        at = number * STRIDE_BYTES
+        memory = self._workspace.memory
         if self._srtp is None:
-            self._keep_early(data)
-        elif size > MAX_PACKET_BYTES:
-            self.counters.oversize += 1
-        elif size < _MIN_RTP_BYTES or 192 <= data[1] <= 223:
-            if self._unprotect(lib.srtp_unprotect_rtcp, data, size):
-                self._on_rtcp(self._buffer[: self._length[0]].tobytes())
+            self._keep_early(bytes(memory[at : at + size]))
+        elif size < _MIN_RTP_BYTES or 192 <= memory[at + 1] <= 223:
+            if left := self._unprotect(lib.srtp_unprotect_rtcp, number, size):
+                self._on_rtcp(bytes(memory[at : at + left]), age_s)
         else:
-            self._take_rtp(data, size)
+            self._take_rtp(number, size, age_s)
 
-    def _take_rtp(self, data: bytes, size: int) -> None:
-        source = data[8:12]
+    def _take_rtp(self, number: int, size: int, age_s: float) -> None:
+        memory = self._workspace.memory
+        at = number * STRIDE_BYTES
+        (source,) = _SOURCE.unpack_from(memory, at + _SOURCE_OFFSET)
         known = source in self._sources
         if not known and len(self._sources) >= MAX_SOURCES:
             self.counters.strangers += 1
-        elif self._unprotect(lib.srtp_unprotect, data, size):
+        elif left := self._unprotect(lib.srtp_unprotect, number, size):
             if not known:
                 self._sources.add(source)
-            self._on_rtp(self._buffer, self._length[0], source)
+            self._on_rtp(memory, at, at + left, source, age_s)
 
-    def _unprotect(self, call: Callable[..., int], data: bytes, size: int) -> bool:
-        """Authenticate and decrypt into the buffer; False, and counted, where it fails or was seen before."""
-        self._buffer[:size] = data
-        self._length[0] = size
-        if call(self._srtp, self._cdata, self._length):
+    def _unprotect(self, call: Callable[..., int], number: int, size: int) -> int:
+        """Authenticate and decrypt in place, and return the length; 0, and counted, if it fails or was seen before."""
+        workspace = self._workspace
+        length = workspace.length
+        length[0] = size
+        if call(self._srtp, workspace.pointers[number], length):
             self.counters.refused += 1
-            return False
-        return True
+            return 0
+        left: int = length[0]
+        return left
 
     def _keep_early(self, data: bytes) -> None:
         if self._closing or len(self._early) == _MAX_EARLY_PACKETS:
@@ -248,18 +320,16 @@ class PeerTransport:
         if not self._closing:
             self._early.append(data)
 
-    def _take_stun(
-        self, data: bytes, addr: tuple[Any, ...], to_aioice: Callable[[bytes, tuple[Any, ...]], None]
-    ) -> None:
+    def _take_stun(self, data: bytes, addr: tuple[str, int], protocol: ice.StunProtocol) -> None:
         if len(self._connection._check_list) >= _MAX_CANDIDATE_PAIRS and not self._shown(addr):
             self.counters.strangers += 1
             return
         try:
-            to_aioice(data, addr)
+            protocol.datagram_received(data, addr)
         except (KeyError, ValueError, AssertionError, IndexError, TypeError):  # attributes missing or malformed
             self.counters.unknown += 1
 
-    def _take_dtls(self, data: bytes, addr: tuple[Any, ...]) -> None:
+    def _take_dtls(self, data: bytes, addr: tuple[str, int]) -> None:
         """Pass on DTLS of addresses whose ICE check we have seen: anybody else could end the session."""
         if not self._shown(addr):
             self.counters.strangers += 1
@@ -268,8 +338,8 @@ class PeerTransport:
         else:
             self._connection._queue.put_nowait((data, 1))
 
-    def _shown(self, addr: tuple[Any, ...]) -> bool:
-        return any(pair.remote_addr == (addr[0], addr[1]) for pair in self._connection._check_list)
+    def _shown(self, addr: tuple[str, int]) -> bool:
+        return any(pair.remote_addr == addr for pair in self._connection._check_list)
 
 
 def new_certificate() -> RTCCertificate:
