@@ -242,6 +242,25 @@ async def test_a_killed_worker_pulls_again_before_it_has_heard_from_the_log(bus:
     await second.service.stop(0)
 
 
+async def test_what_is_put_before_the_log_is_started_waits_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(url: str, sink: Sink) -> None:
+        await asyncio.Event().wait()
+
+    late = flaky(tmp_path / "log")
+    rig = Rig(late, tmp_path, script)
+    rig.service.open()
+    await rig.service.record(SessionOpened(at=START, recorder_id="rec-1", session_id="s"))
+    await asyncio.sleep(0.3)  # longer than the spool waits between attempts
+    assert "spool" not in caplog.text
+    await late.start()
+    await rig.service.start()
+    await until_count(late, EVENTS.name, 1)
+    await rig.service.stop()
+    await late.close()
+
+
 async def test_what_stood_in_an_earlier_life_and_not_on_the_log_is_forgotten(bus: FlakyBus, tmp_path: Path) -> None:
     async def script(url: str, sink: Sink) -> None:
         await asyncio.Event().wait()

@@ -1,5 +1,6 @@
 """The spool: nothing acknowledged is lost, order is kept, whatever the log and the disk do."""
 
+import asyncio
 import errno
 import os
 import resource
@@ -142,6 +143,23 @@ async def test_leftovers_go_first(tmp_path: Path, bus: FlakyBus) -> None:
     after.put("cam-1", fragment(4))
     await after.drained()
     assert numbers(await everything(bus, MEDIA.name)) == list(range(5))
+    await after.stop()
+
+
+async def test_nothing_is_sent_before_it_is_released(tmp_path: Path, bus: FlakyBus) -> None:
+    before = new_spool(tmp_path, bus)
+    before.start(held=True)
+    before.put("cam-1", fragment(0))
+    await before.stop(0.05)
+    assert before.waiting_bytes > 0
+    after = new_spool(tmp_path, bus)
+    after.start(held=True)
+    after.put("cam-1", fragment(1))
+    await asyncio.sleep(0.05)
+    assert bus.published == 0
+    after.release()
+    await asyncio.wait_for(after.drained(), 10)
+    assert numbers(await everything(bus, MEDIA.name)) == [0, 1]
     await after.stop()
 
 
