@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dashboards.front import Front
     from dashboards.projection import Fleet
     from domain.bus import Bus
+    from domain.events import Integrity
     from policies.local import Rulebook
     from storage.catalog.catalog import Catalog
     from storage.ledger.ledger import Ledger
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from streams.ingest.service import IngestService
 
 SHUTDOWN_S = 15.0
+EXPIRY_EVERY_S = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -160,6 +162,15 @@ class House:
         await follower.caught_up()
         return known
 
+    def policy_of(self, registrations: Registrations) -> Callable[[str], str]:
+        """Return what says a recorder's policy; the settings' where it is not registered."""
+
+        def policy_of(recorder_id: str) -> str:
+            known = registrations.get(recorder_id)
+            return self.settings.policy if known is None else known.policy
+
+        return policy_of
+
     async def store(self) -> ObjectStore:
         """Return the object store, found fit to keep evidence."""
         if self._store is None:
@@ -236,11 +247,7 @@ async def _store(house: House) -> None:
     store, catalog, ledger = await house.store(), await house.catalog(), await house.ledger()
     bus = await house.bus()
     registrations = await house.registrations()
-
-    def policy_of(recorder_id: str) -> str:
-        known = registrations.get(recorder_id)
-        return house.settings.policy if known is None else known.policy
-
+    policy_of = house.policy_of(registrations)
     worker = StoreWorker(bus, store, catalog, ledger, house.settings, policy_of=policy_of, book=book, clock=house.clock)
     house.jobs["store"] = worker.run
 
@@ -276,6 +283,34 @@ async def _tick(house: House) -> None:
     house.jobs["tick"] = lambda: tick.run(bus, house.clock)
 
 
+async def _custody(house: House) -> None:
+    await _load("streams.workers.custody", "storage.catalog.catalog", "storage.objects.connect")
+    from domain.topics import EVENTS
+    from domain.wire import encode
+    from storage.ledger.keeper import keeper
+    from storage.ledger.keys import load_keys
+    from storage.retention.expiry import Expiry
+    from storage.retention.retention import Retention
+    from streams.workers.custody import Checkpoints, Chore, CustodyWorker, Expiries
+
+    settings, clock = house.settings, house.clock
+    store, catalog, ledger = await house.store(), await house.catalog(), await house.ledger()
+    bus = await house.bus()
+    policy_of = house.policy_of(await house.registrations())
+
+    async def tell(fault: Integrity) -> None:
+        await bus.publish(EVENTS.name, fault.recorder_id, encode(fault))
+
+    retention = Retention(store, catalog, ledger, clock=clock, policy_of=policy_of, book=house.book, on_fault=tell)
+    keeps = keeper(settings, ledger, load_keys(Path(settings.ledger_key_file), settings.ledger_origin), store, clock)
+    house.stack.push_async_callback(keeps.close)
+    chores = [
+        Chore("checkpoint", settings.checkpoint_s, Checkpoints(keeps, ledger, bus, clock).run),
+        Chore("expiry", EXPIRY_EVERY_S, Expiries(Expiry(retention), clock).run),
+    ]
+    house.jobs["custody"] = CustodyWorker(bus, catalog, ledger, retention, chores).run
+
+
 async def _console(house: House) -> None:
     await _load("dashboards.console", "storage.catalog.catalog", "storage.objects.connect")
     from prometheus_client import REGISTRY
@@ -299,6 +334,7 @@ ROLES: dict[str, Callable[[House], Awaitable[None]]] = {
     "detect": _detect,
     "analyse": _analyse,
     "tick": _tick,
+    "custody": _custody,
     "console": _console,
 }
 
