@@ -54,7 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         whip_linger_s: How long a session that media alone has opened waits for a recorder that lost its connection.
         fragment_max_s: Longest fragment, seconds.
         fragment_max_bytes: Fragment size at which one is cut, bytes.
-        segment_s: Length of a segment on the clock, seconds; must divide an hour.
+        segment_s: Length of a segment on the clock, seconds; must divide an hour. Choose at least half the longest
+            distance between keyframes: a GOP longer than two segments is parted, and the segment that goes on with it
+            can be decoded only from its first keyframe on, or behind the one before.
         partitions: Partitions of a topic that does not exist yet.
         stall_after_s: Silence after the end of the last fragment that is a stall.
         stall_after_open_s: Silence after opening, resuming or registering that is a stall.
