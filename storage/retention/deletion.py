@@ -32,7 +32,7 @@ from storage.retention.rules import blockers
 StepHook = Callable[[int], None]
 """Called with a step's number when that step is done: the tests kill the process there."""
 
-Outcome = Literal["deleted", "withdrawn", "refused", "missing"]
+Outcome = Literal["deleted", "withdrawn", "refused", "fault"]
 
 
 class Deletion:
@@ -55,10 +55,10 @@ class Deletion:
             Unavailable: The store, the catalogue or the ledger is away; the next run goes on.
         """
         intent = entries.deletion("intent", now, row, expiry)
-        if await self._retention.store.head(row.key, row.version_id) is None:
-            if await self._retention.ledger.find(intent.id) is None:
+        if await self._retention.gone(row):
+            if expiry.state != "deleting" or await self._retention.ledger.find(intent.id) is None:
                 await self._retention.head(row)  # tells of the fault
-                return "missing"
+                return "fault"
             return await self._finish(row, expiry, now)
         if expiry.state != "deleting":
             expiry = msgspec.structs.replace(expiry, state="deleting", decided_at=expiry.decided_at or now)
@@ -82,12 +82,13 @@ class Deletion:
     async def _may_go(self, row: SegmentRow, now: Instant) -> bool:
         """Step 3. `settle` lifts a hold that nothing asks for any more, and reads the lock from the store."""
         await self._retention.follow()
-        await self._retention.settle(row)
+        if await self._retention.settle(row) is None:
+            return False
         fresh = await self._retention.catalog.get_segment(row.key)
         return fresh is not None and not blockers(await self._retention.facts(fresh), now)
 
     async def _finish(self, row: SegmentRow, expiry: ExpiryRow, now: Instant) -> Outcome:
-        if await self._retention.store.head(row.key, row.version_id) is not None:
+        if not await self._retention.gone(row):
             return "refused"
         self._step_done(5)
         await self._retention.ledger.append([entries.deletion("done", now, row, expiry)])

@@ -20,11 +20,10 @@ from domain.clock import Instant
 from storage.catalog.rows import ExpiryRow, SegmentRow
 from storage.retention.deletion import Deletion, StepHook
 from storage.retention.entries import BY_POLICY
-from storage.retention.retention import Known, Retention
+from storage.retention.retention import VOIDED, Known, Retention
 from storage.retention.rules import RENEW_BEFORE_MS, Facts, blockers, due_at, listed_ms, must_stay, wants_review
 
 _PAGE = 500
-_VOID = frozenset({"review", "listed", "approved", "deleting"})
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,8 @@ class Expiry:
         """Look at everything once; running again at the same moment changes nothing more.
 
         Returns:
-            How many objects were `renewed`, `listed`, `withdrawn`, `deleted`, `refused` by the store, or `missing`.
+            How many objects were `renewed`, `listed`, `withdrawn`, `deleted`, `refused` by the store, or at `fault`: missing, or not
+            whole.
 
         Raises:
             Unavailable: The store, the catalogue or the ledger is away; the next run goes on.
@@ -68,33 +68,34 @@ class Expiry:
     async def _one(self, row: SegmentRow, known: Known, now: Instant) -> str:
         facts = await self._retention.facts(row, known)
         expiry = facts.expiry
-        gone = expiry is not None and expiry.state == "deleting" and await self._is_gone(row)
+        gone = expiry is not None and expiry.state == "deleting" and await self._retention.gone(row)
         if expiry is not None and gone:
             return await self._deletion.run(row, expiry, now)
         if blockers(facts, now):
             return await self._stay(facts, now)
         if expiry is None or expiry.state == "kept" or expiry.retention_class != facts.standing.retention_class:
-            return await self._list(facts, now)
+            return await self._list(row, now)
         if self._may_go(facts, expiry, now):
             return await self._deletion.run(row, _signed(facts, expiry), now)
         return ""
 
-    async def _is_gone(self, row: SegmentRow) -> bool:
-        return await self._retention.store.head(row.key, row.version_id) is None
-
     async def _stay(self, facts: Facts, now: Instant) -> str:
         row, expiry = facts.row, facts.expiry
-        withdrawn = expiry is not None and expiry.state in _VOID
-        if withdrawn:
-            await self._register.withdraw(row.key)
+        withdrawn = expiry is not None and expiry.state in VOIDED
         short = (due_at(facts) or row.retain_until) > row.retain_until
         if must_stay(facts, now) or withdrawn or short:
-            await self._retention.settle(row)
+            if await self._retention.settle(row) is None:
+                return "fault"
             return "withdrawn" if withdrawn else "renewed"
         return ""
 
-    async def _list(self, facts: Facts, now: Instant) -> str:
-        row = facts.row
+    async def _list(self, row: SegmentRow, now: Instant) -> str:
+        """Put an object on the list, having asked the store whether its lock is over there too."""
+        if await self._retention.settle(row) is None:
+            return "fault"
+        facts = await self._retention.facts(await self._retention.catalog.get_segment(row.key) or row)
+        if blockers(facts, now):
+            return ""
         await self._register.set_expiry(
             ExpiryRow(
                 key=row.key,
@@ -106,7 +107,7 @@ class Expiry:
                 listed_at=now,
             )
         )
-        await self._retention.settle(row)
+        await self._retention.settle(row)  # what a person must look at is under legal hold until then
         return "listed"
 
     @staticmethod

@@ -39,12 +39,15 @@ from storage.ledger.entry import Entry, decode
 from storage.ledger.ledger import Ledger
 from storage.objects.port import Head, ObjectStore
 from storage.retention import entries, holds
-from storage.retention.rules import Facts, protection
+from storage.retention.rules import Facts, blockers, protection
 from storage.retention.standing import UNSETTLED, Standing, standing
 
 PLACE = "retention"
 """Name under which the catalogue keeps how far the ledger has been followed."""
 _PAGE = 500
+
+VOIDED = frozenset({"review", "listed", "approved", "deleting"})
+"""States that end when anything comes to stand against an object's end, an approval with them."""
 
 FaultListener = Callable[[Integrity], Awaitable[None]]
 
@@ -147,7 +150,7 @@ class Retention:
             await self.register.set_place(PLACE, end)
 
     async def settle(self, row: SegmentRow) -> Head | None:
-        """Give one object what it is owed now.
+        """Give one object what it is owed now; where something stands against its end, take it from the list.
 
         Returns:
             What the store said of it before; None where the store does not have it, which `on_fault` was told.
@@ -159,6 +162,9 @@ class Retention:
         if head is None:
             return None
         facts = await self.facts(msgspec.structs.replace(row, retain_until=head.retain_until or Instant(0)))
+        if facts.expiry is not None and facts.expiry.state in VOIDED and blockers(facts, self.clock.now()):
+            await self.register.withdraw(row.key)
+            facts = msgspec.structs.replace(facts, expiry=None)
         owed = protection(facts, self.clock.now())
         if owed.retain_until > facts.row.retain_until:
             await self._lengthen(row, owed.retain_until)
@@ -185,6 +191,13 @@ class Retention:
             at = self.clock.now()
             await self._on_fault(Integrity(at=at, recorder_id=row.recorder_id, key=row.key, fault=fault))
         return None
+
+    async def gone(self, row: SegmentRow) -> bool:
+        """Tell whether the store has no such version; one that is there but not whole is not gone."""
+        try:
+            return await self.store.head(row.key, row.version_id) is None
+        except IntegrityError:
+            return False
 
     async def facts(self, row: SegmentRow, known: Known | None = None) -> Facts:
         """Gather everything that decides about one object.

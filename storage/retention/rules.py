@@ -44,6 +44,10 @@ Blocker = Literal[
 """Why an object stays. `no_period`: nothing says for how long, such as an unknown period of the case file."""
 
 
+_UNDATED = frozenset[Blocker]({"policy_unknown", "class_unsettled", "long_term", "case_open"})
+"""Those that are the reason why nothing says when the time is over."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides about one object.
 
@@ -103,7 +107,6 @@ def due_at(facts: Facts) -> Instant | None:
 
 def blockers(facts: Facts, now: Instant) -> list[Blocker]:
     """Return everything that keeps an object from coming to its end; empty where nothing does."""
-    found: list[Blocker] = []
     due, expiry = due_at(facts), facts.expiry
     asked: list[tuple[Blocker, bool]] = [
         ("policy_unknown", facts.policy is None),
@@ -116,8 +119,8 @@ def blockers(facts: Facts, now: Instant) -> list[Blocker]:
         ("locked", now < facts.row.retain_until),
         ("kept", expiry is not None and expiry.state == "kept" and now < (expiry.again_at or now.plus(1))),
     ]
-    found += [name for name, stands in asked if stands]
-    if due is None and not found:
+    found = [name for name, stands in asked if stands]
+    if due is None and _UNDATED.isdisjoint(found):
         found.append("no_period")
     return found
 
