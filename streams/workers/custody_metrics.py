@@ -13,7 +13,7 @@ DELIVERED = Gauge(
     "liuhen_ledger_copy_timestamp_seconds", "When a place outside got its last checkpoint; 0 if never.", ["place"]
 )
 FAULTS = Gauge("liuhen_ledger_faults", "Signs that the ledger is not what it was, found by its keeper.")
-EXPIRED = Counter("liuhen_expiry_total", "What became of objects whose time was over, by outcome.", ["outcome"])
+EXPIRED = Counter("liuhen_expiry", "What became of objects whose time was over, by outcome.", ["outcome"])
 FAILURES = Counter("liuhen_custody_failures", "Tries that failed and are repeated, by chore.", ["chore"])
 LAST_RUN = Gauge("liuhen_custody_timestamp_seconds", "When a chore was last done without trouble.", ["chore"])
 
