@@ -20,6 +20,7 @@ from storage.ledger.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from storage.ledger.note import VerifierKey
 from storage.ledger.places import Place
 from storage.ledger.statements import Checkpoint, Row
+from storage.objects.port import ObjectStore
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -45,6 +46,7 @@ class Check:
         keys: Whoever may have signed.
         places: Whose copies are read back.
         roots: Certificates for the timestamps; without them their signatures are not checked.
+        store: Where timestamps are kept a second time; without it they are not compared.
         start: Entries that need no reading, because a check came so far before: the size of a checkpoint.
     """
 
@@ -55,6 +57,7 @@ class Check:
         places: Sequence[Place] = (),
         roots: Sequence[Certificate] = (),
         *,
+        store: ObjectStore | None = None,
         start: int = 0,
     ) -> None:
         self.size = start
@@ -63,6 +66,7 @@ class Check:
         self._keys = list(keys)
         self._places = list(places)
         self._roots = list(roots)
+        self._store = store
         self._heads: dict[int, list[tuple[str, TreeHead]]] = defaultdict(list)
 
     async def run(self) -> AsyncIterator[Fault]:
@@ -88,6 +92,8 @@ class Check:
             kept[checkpoint.size] = checkpoint.note
             for fault in self._check_kept(checkpoint):
                 yield fault
+            if checkpoint.timestamp is not None and not await self._is_stored(checkpoint.size, checkpoint.timestamp):
+                yield Fault(f"checkpoint {checkpoint.size}", "its timestamp is not the one in the store")
         self.newest = max(kept, default=0)
         delivered = {one.place: one.size for one in await self._ledger.deliveries()}
         for name, size in delivered.items():
@@ -111,6 +117,13 @@ class Check:
             except IntegrityError as error:
                 found.append(Fault(where, str(error)))
         return found
+
+    async def _is_stored(self, size: int, token: bytes) -> bool:
+        if self._store is None:
+            return True
+        key = f"{timestamps.PREFIX}{size:012}.tsr"
+        versions = [one.version_id for one in await self._store.versions(key) if not one.is_delete_marker]
+        return bool(versions) and await self._store.get(key, versions[0]) == token
 
     async def _compare(self, place: Place, kept: dict[int, str], delivered: int) -> AsyncIterator[Fault]:
         held = set()
@@ -163,7 +176,7 @@ class Check:
                     if bad == 1:  # all that follow disagree too
                         yield fault
         except IntegrityError as error:
-            yield Fault(f"entry {self.size}", str(error))
+            yield Fault(f"entries from {self.size}", str(error))
         if bad > 1:
             yield Fault("checkpoints", f"{bad - 1} more do not agree with the entries")
 

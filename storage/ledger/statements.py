@@ -142,6 +142,9 @@ def rows(connection: Connection, start: int, end: int, limit: int) -> list[Row]:
     for expected, row in enumerate(found, start):
         if row.index != expected:
             raise _missing(expected)
+        if type(row.line) is not bytes or type(row.nodes) is not bytes:  # SQLite keeps anything anywhere
+            msg = f"ledger: entry {expected} is not what was written there"
+            raise IntegrityError(msg)
     if not found and start < end:
         raise _missing(start)
     return found

@@ -16,7 +16,6 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 from rfc3161_client import (
     HashAlgorithm,
     TimestampRequestBuilder,
-    VerificationError,
     VerifierBuilder,
     decode_timestamp_response,
 )
@@ -24,6 +23,7 @@ from rfc3161_client.tsp import PKIStatus, TimeStampResponse
 
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError, InvalidSettings, LedgerUnavailable, LiuhenError
+from storage.ledger.der import with_certificates_in_order
 from storage.ledger.ledger import Ledger
 from storage.ledger.statements import Checkpoint
 from storage.objects.port import ObjectStore
@@ -183,17 +183,17 @@ def _check_signature(response: TimeStampResponse, data: bytes, certificates: lis
     between = [one for one in certificates if one.subject != one.issuer]
     try:
         VerifierBuilder(roots=roots, intermediates=between).build().verify_message(response, data)
-    except (VerificationError, ValueError) as error:
+    except Exception as error:  # as in `_decode`
         msg = f"timestamp: {error}"
         raise IntegrityError(msg) from error
 
 
 def _decode(token: bytes) -> TimeStampResponse:
     try:
-        response = decode_timestamp_response(token)
+        response = decode_timestamp_response(with_certificates_in_order(token))
         if PKIStatus(response.status) in {PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS}:
             response.tst_info.gen_time  # noqa: B018 - it is read where it is asked for, and may be rubbish
-    except ValueError as error:
+    except Exception as error:  # whatever it stumbles over in bytes that somebody else has made
         msg = f"timestamp: cannot be read: {error}"
         raise IntegrityError(msg) from error
     return response
