@@ -32,6 +32,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         name: What people call it.
         url: RTSP address to pull from, with credentials where needed; absent for recorders that push. Secret.
         transport: How to pull RTP.
+        tls_sha256: SHA-256 (hex, colons allowed) of the certificate that an rtsps camera must show, which then may be
+            signed by itself; where absent it must be valid for the address.
         token_sha256: SHA-256 (hex) of the bearer token with which it pushes; absent where it may not.
         expects_audio: Silence on its audio track is worth a finding.
         continuous: Recording is expected at all times.
@@ -46,6 +48,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     name: Annotated[str, Meta(max_length=200)] | None = None
     url: Annotated[str, Meta(max_length=2000, pattern=r"^rtsps?://")] | None = None
     transport: Literal["tcp", "udp"] = "tcp"
+    tls_sha256: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$")] | None = None
     token_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
     expects_audio: bool = False
     continuous: bool = False

@@ -128,7 +128,7 @@ def prometheus_factory(own: Callable[..., Any]) -> Callable[..., PrometheusServe
 
 @pytest.fixture
 def gst_rtsp_factory(own: Callable[..., Any]) -> Callable[..., GstRtspServer]:
-    """`gst_rtsp_factory(mounts, shared=False, auth=None)`: a running camera to kill and pause."""
+    """`gst_rtsp_factory(mounts, shared=False, auth=None, tls=None)`: a running camera to kill and pause."""
     return partial(own, GstRtspServer)
 
 

@@ -264,7 +264,7 @@ class Cameras:
             feed = self._ports.open_feed(recorder_id)
             if recorder_id in self._pulled:
                 self._pulled[recorder_id].feed = feed
-            options = RtspOptions(transport=registration.transport)
+            options = RtspOptions(transport=registration.transport, tls_sha256=registration.tls_sha256)
             await self._pull(registration.url or "", feed, options, self._clock)
         except LiuhenError as error:
             return _media_s(feed), error
@@ -283,4 +283,4 @@ def _media_s(feed: Feed | None) -> float:
 
 
 def _differs(before: Registration, after: Registration) -> bool:
-    return (before.url, before.transport) != (after.url, after.transport)
+    return any(getattr(before, name) != getattr(after, name) for name in ("url", "transport", "tls_sha256"))

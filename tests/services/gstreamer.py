@@ -23,6 +23,7 @@ class GstRtspServer(Server):
         shared: True: one pipeline for all clients of a mount point, as a live camera has. False: each client
             gets its own, from the start.
         auth: What the server asks for; user "officer", password "s3cret:with/odd@chars".
+        tls: PEM file of a certificate and its key: TLS alone, and Basic unless `auth` says otherwise.
     """
 
     name = "gst-rtsp"
@@ -36,20 +37,23 @@ class GstRtspServer(Server):
         *,
         shared: bool = False,
         auth: Literal["basic", "digest"] | None = None,
+        tls: Path | None = None,
     ) -> None:
         super().__init__(directory)
         self.port = free_port()
+        self._scheme = "rtsps" if tls else "rtsp"
         self._options = {
             "port": self.port,
-            "auth": auth,
+            "auth": auth or ("basic" if tls else None),
+            "tls": str(tls or ""),
             "user": self.username,
             "password": self.password,
             "mounts": {path: {"pipeline": pipeline, "shared": shared} for path, pipeline in mounts.items()},
         }
 
     def url(self, mount: str) -> str:
-        """`rtsp://` address of a mount point, without credentials."""
-        return f"rtsp://127.0.0.1:{self.port}{mount}"
+        """`rtsp://` or `rtsps://` address of a mount point, without credentials."""
+        return f"{self._scheme}://127.0.0.1:{self.port}{mount}"
 
     def command(self) -> Sequence[str]:
         if not glob.glob(_BINDINGS):

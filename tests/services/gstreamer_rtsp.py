@@ -1,6 +1,6 @@
 """GStreamer's RTSP server, run by the system's Python (which alone has its bindings).
 
-/usr/bin/python3 gstreamer_rtsp.py '{"port": 8554, "auth": null, "user": "", "password": "",
+/usr/bin/python3 gstreamer_rtsp.py '{"port": 8554, "auth": null, "tls": "", "user": "", "password": "",
                                      "mounts": {"/cam": {"pipeline": "( … name=pay0 )", "shared": false}}}'
 """
 
@@ -13,7 +13,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 _ROLE = "viewer"
 
@@ -50,7 +50,10 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(str(options["port"]))
     if options["auth"]:
-        server.set_auth(_auth(options["auth"], options["user"], options["password"]))
+        auth = _auth(options["auth"], options["user"], options["password"])
+        if options["tls"]:
+            auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options["tls"]))
+        server.set_auth(auth)
     points = server.get_mount_points()
     for path, mount in options["mounts"].items():
         points.add_factory(path, _factory(mount, bool(options["auth"])))

@@ -69,6 +69,28 @@ async def feed_second(sink: Sink, from_ms: int, gop: int = 25) -> None:
         sink.on_unit(picture(index, from_ms + index * 40, index % gop == 0))
 
 
+async def test_a_camera_is_pulled_anew_when_it_is_known_by_another_certificate(bus: FlakyBus, tmp_path: Path) -> None:
+    seen: list[str | None] = []
+
+    async def pull(url: str, sink: Sink, options: RtspOptions, clock: Clock) -> None:
+        seen.append(options.tls_sha256)
+        await asyncio.Event().wait()
+
+    settings = Settings(spool=str(tmp_path / "spool"), worker_id="w")
+    service = IngestService(bus, settings, SystemClock(), pull=pull)
+    await service.start()
+    for sha256 in ("a" * 64, "a" * 64, ":".join(["B0"] * 32)):
+        camera = Registration(
+            recorder_id="cam-1", kind="room_camera", policy="wucheng", url="rtsps://host/", tls_sha256=sha256
+        )
+        await bus.publish(REGISTRY.name, "cam-1", wire.encode(wire.decode_registration(wire.encode(camera))))
+        async with asyncio.timeout(10):
+            while not seen or seen[-1] != sha256:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert len(seen) == 2
+    await service.stop()
+
+
 async def test_a_bad_camera_is_tried_again_and_disturbs_no_other(bus: FlakyBus, tmp_path: Path) -> None:
     attempts = {"bad": 0, "rude": 0, "broken": 0}
     enough = asyncio.Event()

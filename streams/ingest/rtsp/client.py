@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import ssl
 from typing import Final
 
 import msgspec
 
 from domain.clock import Clock, SystemClock
-from domain.errors import InvalidInput, InvalidMedia, Unavailable
+from domain.errors import InvalidInput, InvalidMedia, NotAuthorized, Unavailable
+from streams.ingest.rtsp import tls
 from streams.ingest.rtsp.auth import Authenticator
 from streams.ingest.rtsp.dialogue import Dialogue, Redirected
 from streams.ingest.rtsp.options import RtspOptions, Transport
@@ -40,7 +40,7 @@ async def run(url: str, sink: Sink, options: RtspOptions = _DEFAULTS, clock: Clo
     Raises:
         InvalidInput: The address is none.
         Unavailable: It does not connect, does not answer in time, refuses, sends no media, goes silent or closes.
-        NotAuthorized: The credentials are missing or refused.
+        NotAuthorized: The credentials are missing or refused, or it does not show the certificate it is known by.
         InvalidMedia: What it sends is not RTSP, or no track can be taken.
     """
     target = RtspUrl.parse(url)
@@ -95,13 +95,17 @@ class _Pull:
 
     async def _connect(self) -> RtspProtocol:
         url, options = self._url, self._options
+        pin, is_tls = options.tls_sha256, url.scheme == "rtsps"
+        if pin is not None and not is_tls:
+            msg = f"{url.shown}: known by its certificate, which only rtsps shows"
+            raise NotAuthorized(msg)
         try:
             async with asyncio.timeout(options.connect_timeout_s):
-                _, protocol = await asyncio.get_running_loop().create_connection(
+                transport, protocol = await asyncio.get_running_loop().create_connection(
                     lambda: RtspProtocol(url.shown, self._receiver, self._clock, options.response_timeout_s),
                     url.host,
                     url.port,
-                    ssl=_tls(options.tls_verify) if url.scheme == "rtsps" else None,
+                    ssl=tls.context(verify=options.tls_verify, pinned=pin is not None) if is_tls else None,
                 )
         except TimeoutError as error:
             msg = f"{url.shown}: no connection within {options.connect_timeout_s:g} s"
@@ -109,6 +113,12 @@ class _Pull:
         except (OSError, UnicodeError) as error:
             msg = f"{url.shown}: no connection: {getattr(error, 'strerror', None) or type(error).__name__}"
             raise Unavailable(msg) from error
+        if pin is not None:
+            try:
+                tls.check_pin(transport, pin, url.shown)
+            except NotAuthorized:
+                protocol.close()
+                raise
         return protocol
 
     async def _start(self, protocol: RtspProtocol) -> None:
@@ -233,11 +243,3 @@ class _Pull:
         for pair in self._udp.values():
             pair.close()
         self._receiver.finish()
-
-
-def _tls(verify: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

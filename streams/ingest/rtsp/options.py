@@ -22,6 +22,7 @@ class RtspOptions(msgspec.Struct, frozen=True):
         silence_timeout_s: Longest wait for the next one.
         max_redirects: So many are followed.
         tls_verify: Whether an rtsps server's certificate must be valid; cameras mostly sign their own.
+        tls_sha256: SHA-256 (hex) of the certificate that it must show, which then need not be valid.
         user_agent: What we call ourselves.
         reorder: Waiting for packets over UDP.
     """
@@ -33,5 +34,6 @@ class RtspOptions(msgspec.Struct, frozen=True):
     silence_timeout_s: float = 10.0
     max_redirects: int = 4
     tls_verify: bool = True
+    tls_sha256: str | None = None
     user_agent: str = "Liuhen"
     reorder: ReorderLimits = ReorderLimits()
