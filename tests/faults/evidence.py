@@ -17,8 +17,13 @@ from domain.bus import Record, TopicPartition
 from domain.errors import InvalidInput
 from domain.events import AnyEvent, Fragment, SegmentStored
 from domain.findings import Finding
+from domain.settings import Settings
 from domain.topics import EVENTS, FINDINGS, MEDIA, REJECTED
 from storage import manifest
+from storage.ledger.check import Check
+from storage.ledger.entry import decode
+from storage.ledger.keys import load_keys
+from storage.ledger.ledger import Ledger
 from streams.bus.connect import connect
 
 Missing = tuple[int, int]
@@ -133,6 +138,24 @@ def check_objects(objects: Iterator[tuple[str, bytes]], trace: Trace) -> int:
     assert not missing, f"{len(missing)} acknowledged fragments are in no object: {sorted(missing)[:5]}"
     assert not where.keys() - trace.fragments.keys()
     return count
+
+
+async def check_ledger(directory: Path, trace: Trace) -> int:
+    """Check that the ledger is what its checkpoints say, and has each stored segment once; how many entries."""
+    ledger = await Ledger.connect(f"sqlite:///{directory}/ledger.db")
+    try:
+        keys = load_keys(directory / "ledger.key", Settings().ledger_origin)
+        faults = [str(fault) async for fault in Check(ledger, keys.trusted).run()]
+        entries = [decode(line) async for _, line in ledger.read()]
+        newest = await ledger.latest_checkpoint()
+    finally:
+        await ledger.close()
+    assert faults == []
+    assert newest is not None
+    assert newest.size > 0
+    attested = Counter((one.body["key"], one.body["sha256"]) for one in entries if one.kind == "segment")
+    assert attested == Counter({(key, said[0].sha256): 1 for key, said in trace.stored.items()})
+    return len(entries)
 
 
 def gaps(fragments: list[Fragment], longer_than_ms: int = 100) -> list[Missing]:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.services.minio import MinioServer
 from tests.services.process import Server, accepts, free_port
 
-ROLES = ("ingest", "store", "detect", "tick", "console")
+ROLES = ("ingest", "store", "detect", "custody", "tick", "console")
 BUCKET = "evidence"
 TOKEN = "0123456789abcdef-test"
 
@@ -58,7 +58,7 @@ class Program(Server):
 
 
 class House:
-    """Kafka's and MinIO's addresses, five roles, and a keeper that starts again whatever ends."""
+    """Kafka's and MinIO's addresses, the roles, and a keeper that starts again whatever ends."""
 
     def __init__(self, directory: Path, bootstrap: str, minio: MinioServer, endpoint: str, device_port: int) -> None:
         self.directory = directory

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.evidence import Missing, check_bucket, check_directory, check_findings, gaps, read_trace
+from tests.faults.evidence import Missing, check_bucket, check_directory, check_findings, check_ledger, gaps, read_trace
 from tests.faults.house import BUCKET, ROLES, Embedded, House, Keeper, Program, now_ms, write_fleet
 from tests.faults.settling import drained
 from tests.services.kafka import KafkaServer
@@ -54,6 +54,7 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(
             running = await read_trace(address)
             until_ms = now_ms() - 22_000
         trace = await drained(address, lambda trace: check_bucket(minio.client(), BUCKET, trace))
+        await check_ledger(tmp_path, trace)
     missing = {recorder: gaps(trace.of(recorder)) for recorder in RECORDERS}
     _note_figures(missing, kills)
     for recorder in RECORDERS:
@@ -74,6 +75,7 @@ async def test_one_process_with_everything_embedded_is_killed(tmp_path: Path) ->
     with up.program:  # alone: what is still open is closed after 30 s of silence
         time.sleep(35)
     trace = await drained(up.log, lambda trace: check_directory(up.store, trace))
+    await check_ledger(tmp_path, trace)
     missing = {recorder: gaps(trace.of(recorder)) for recorder in RECORDERS}
     _note_figures(missing, kills)
     for recorder in RECORDERS:
@@ -93,11 +95,12 @@ def _kill_in_turn(kill: Callable[[str], None], roles: Sequence[str], count: int)
 
 
 def check_losses(recorder: str, missing: list[Missing], kills: list[Kill]) -> None:
-    """Check that each gap is one kill of ingest, and short."""
+    """Check that each gap comes of kills of ingest, and is short."""
     for start, end in missing:
         causes = [at for at, role in kills if role in {"ingest", "up"} and start - 1_000 <= at <= end + 1_000]
         assert causes, f"{recorder}: {end - start} ms missing at {start}, and no kill of ingest near: {kills}"
-        assert end - start <= LOST_PER_KILL_MS, f"{recorder}: {end - start} ms lost by one kill"
+        allowed_ms = LOST_PER_KILL_MS * len(causes)  # one gap may go over kills that came too soon after each other
+        assert end - start <= allowed_ms, f"{recorder}: {end - start} ms lost by {len(causes)} kills"
 
 
 def _note_figures(missing: dict[str, list[Missing]], kills: list[Kill]) -> None:
