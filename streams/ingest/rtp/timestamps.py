@@ -24,6 +24,8 @@ class TimestampUnwrapper:
     def __init__(self, clock_rate: int) -> None:
         self.jumps = 0
         self._rate = clock_rate
+        self._ahead = round(_JUMP_AHEAD_S * clock_rate)  # steps between these two are no jump, whatever time passed
+        self._back = -round(_JUMP_BACK_S * clock_rate)
         self._timestamp = -1
         self._pts = 0
         self._arrival_s = 0.0
@@ -48,25 +50,31 @@ class TimestampUnwrapper:
             self._newest = timestamp - 1
         else:
             step = ((timestamp - self._timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-            passed_s = arrival_s - self._arrival_s
-            if self._restart or self._is_jump(step / self._rate, passed_s):
-                self._restart = False
-                self.jumps += 1
-                step = max(1, round(passed_s * self._rate))
+            if self._restart or not self._back <= step <= self._ahead:
+                step = self._over_jump(step, arrival_s - self._arrival_s)
             self._pts += step
         self._timestamp = timestamp
         self._arrival_s = arrival_s
-        self._watch_the_newest(arrival_s)
+        if self._pts <= self._newest:
+            self._watch_the_newest(arrival_s)
+        if self._pts > self._newest:
+            self._newest, self._newest_s, self._behind = self._pts, arrival_s, 0
         return self._pts
+
+    def _over_jump(self, step: int, passed_s: float) -> int:
+        """Bridge a jump with the time that passed; what looks like one and is none stays."""
+        if not self._restart and not self._is_jump(step / self._rate, passed_s):
+            return step
+        self._restart = False
+        self.jumps += 1
+        return max(1, round(passed_s * self._rate))
 
     def _watch_the_newest(self, arrival_s: float) -> None:
         """Tell pictures sent out of order, of which one soon is the newest again, from a clock that was set back."""
         self._behind += 1
-        if self._pts <= self._newest and self._behind > _MOST_REORDERED:
+        if self._behind > _MOST_REORDERED:
             self.jumps += 1
             self._pts = self._newest + max(1, round((arrival_s - self._newest_s) * self._rate))
-        if self._pts > self._newest:
-            self._newest, self._newest_s, self._behind = self._pts, arrival_s, 0
 
     def locate(self, timestamp: int) -> int | None:
         """Unwrap a timestamp near the newest one (a sender report's) without taking it as one; None before any."""

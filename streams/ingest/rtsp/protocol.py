@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Generator
+from mmap import mmap
 from typing import Final, TypeVar, cast
 
 from domain.clock import Clock, Instant
@@ -49,7 +50,7 @@ class RtspProtocol(asyncio.BufferedProtocol):
         self._receiver = receiver
         self._clock = clock
         self._response_timeout_s = response_timeout_s
-        self._buffer = bytearray(BUFFER_BYTES)
+        self._buffer = mmap(-1, BUFFER_BYTES)  # only what is used of it becomes memory
         self._view = memoryview(self._buffer)
         self._read = 0
         self._write = 0
@@ -266,7 +267,7 @@ class RtspProtocol(asyncio.BufferedProtocol):
             self._transport.write(data)
 
 
-def _head_end(buffer: bytearray, read: int, write: int) -> int:
+def _head_end(buffer: mmap, read: int, write: int) -> int:
     """Return where the body begins; -1 while the empty line has not come. Bare line feeds are taken too."""
     limit = min(write, read + MAX_HEAD_BYTES + 4)
     end = buffer.find(b"\r\n\r\n", read, limit)
