@@ -48,7 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         work: Directory for segments being gathered.
         worker_id: Name of this process in the fleet; its host name where empty.
         public_url: How devices reach this process, for `Location`; relative where empty.
-        ice_hosts: Addresses to offer for WebRTC, comma-separated; all of the machine's where empty.
+        ice_hosts: Addresses to offer for WebRTC, comma-separated; all of the machine's where empty. Behind NAT that
+            maps ports one to one, `public=private`: the private address is bound, the public one offered.
+        ice_ports: UDP ports for WebRTC, `first-last`; any free ones where empty. Each connection takes one on each
+            address, and a recorder that comes back has two for a moment.
         whip_max_sessions: WHIP sessions one process takes before it answers 503.
         whip_silent_s: Without a packet for so long, a WHIP peer is taken for gone.
         whip_linger_s: How long a session that media alone has opened waits for a recorder that lost its connection.
@@ -110,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     worker_id: str = ""
     public_url: str = ""
     ice_hosts: str = ""
+    ice_ports: Annotated[str, Meta(pattern=r"^(\d{1,5}-\d{1,5})?$")] = ""
     whip_max_sessions: Annotated[int, Meta(ge=1, le=10_000)] = 64
     whip_silent_s: Positive = 10.0
     whip_linger_s: Positive = 60.0

@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import errno
 import os
+import secrets
 import socket
 import sys
 import time
@@ -208,11 +209,15 @@ class UdpSocket(asyncio.DatagramTransport):
         return self._closing
 
 
-async def bind(host: str) -> socket.socket:
-    """Bind a socket on any free port of an address.
+async def bind(host: str, ports: range | None = None) -> socket.socket:
+    """Bind a socket on a free port of an address.
+
+    Args:
+        host: The address.
+        ports: To choose from; any where None.
 
     Raises:
-        OSError: The address is none of ours.
+        OSError: The address is none of ours, or none of the ports is free.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
     family, kind, protocol, _, address = found[0]
@@ -221,11 +226,25 @@ async def bind(host: str) -> socket.socket:
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         made.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        made.bind(address)
+        _bind_one(made, address, ports or range(1))
     except OSError:
         made.close()
         raise
     return made
+
+
+def _bind_one(made: socket.socket, address: tuple[Any, ...], ports: range) -> None:
+    """Bind the first free port behind a random one, so that many peers do not all begin with those in use."""
+    first = secrets.randbelow(len(ports))
+    for number in range(len(ports)):
+        port = ports[(first + number) % len(ports)]
+        try:
+            made.bind((address[0], port, *address[2:]))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or number == len(ports) - 1:
+                raise
+        else:
+            return
 
 
 def _address(memory: bytearray | memoryview) -> int:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from domain.settings import Settings
+from streams.ingest.whip.addresses import read_addresses, read_ports
 
 
 class WhipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the service behaves.
 
     Attributes:
-        hosts: Addresses to offer; all of the machine's where empty.
+        hosts: Addresses to offer, `public=private` behind NAT; all of the machine's where empty.
+        ports: UDP ports to use; any free ones where None.
         max_sessions: Recorders that may publish at once.
         silent_after_s: Without an authentic packet for so long, a peer is taken for gone.
         connect_within_s: ICE and DTLS must be through by then.
@@ -21,6 +23,7 @@ class WhipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     hosts: Sequence[str] = ()
+    ports: range | None = None
     max_sessions: int = 64
     silent_after_s: float = 10.0
     connect_within_s: float = 15.0
@@ -28,9 +31,14 @@ class WhipOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def options_from(settings: Settings) -> WhipOptions:
-    """Take what the settings say of WHIP."""
+    """Take what the settings say of WHIP.
+
+    Raises:
+        InvalidSettings: `ice_hosts` or `ice_ports` cannot be read.
+    """
     return WhipOptions(
-        hosts=[host.strip() for host in settings.ice_hosts.split(",") if host.strip()],
+        hosts=read_addresses(settings.ice_hosts),
+        ports=read_ports(settings.ice_ports),
         max_sessions=settings.whip_max_sessions,
         silent_after_s=settings.whip_silent_s,
         linger_s=settings.whip_linger_s,

@@ -124,7 +124,7 @@ class WhipService:
         peer = WhipPeer(offer, feed, self._clock, self._own_certificate(), self._on_end, workspace=self._workspace)
         self._peers[recorder_id].append(peer)
         try:
-            end = await peer.transport.listen(self._options.hosts)
+            end = await peer.transport.listen(self._options.hosts, self._options.ports)
             await peer.transport.add_candidates(offer.candidates)
         except BaseException:
             await self._finish(peer, Ending.UNCONNECTED)

@@ -32,6 +32,7 @@ from aiortc.sdp import candidate_to_sdp
 from pylibsrtp._binding import ffi, lib
 
 from domain.errors import Unavailable
+from streams.ingest.whip.addresses import Address
 from streams.ingest.whip.answer import LocalEnd
 from streams.ingest.whip.datagrams import MAX_DATAGRAM_BYTES, STRIDE_BYTES, Batch, UdpSocket, bind
 from streams.ingest.whip.offer import Fingerprint, Setup
@@ -123,25 +124,33 @@ class PeerTransport:
         self._connected = False
         self._closing = False
 
-    async def listen(self, hosts: Sequence[str]) -> LocalEnd:
+    async def listen(self, hosts: Sequence[str], ports: range | None = None) -> LocalEnd:
         """Bind a UDP socket on each address and return our side of the answer.
+
+        ICE works on the private address of a pair `public=private`; only the answer has the public one.
 
         Args:
             hosts: Addresses to offer; all of the machine's where empty, loopback if it has no other.
+            ports: To choose from; any free ones where None.
 
         Raises:
             Unavailable: None of them can be bound.
         """
         addresses = list(hosts) or ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or [_LOOPBACK]
+        shown: dict[str, str] = {}
         self._connection._local_candidates_start = True
-        for address in addresses:
-            await self._open(address)
+        for address in map(Address.read, addresses):
+            bound = await self._open(address.own, ports)
+            if bound and address.shown != address.own:
+                shown[bound] = address.shown
         self._connection._local_candidates_end = True
         if not self._sockets:
             msg = f"no UDP socket on any of {', '.join(addresses)}"
             raise Unavailable(msg)
         parameters = self._gatherer.getLocalParameters()
         candidates = self._gatherer.getLocalCandidates()
+        for candidate in candidates:
+            candidate.ip = shown.get(candidate.ip, candidate.ip)
         return LocalEnd(
             ufrag=parameters.usernameFragment or "",
             password=parameters.password or "",
@@ -228,13 +237,13 @@ class PeerTransport:
         if not self._closing and (self._dtls.state != "connected" or self._ice.state != "completed"):
             self._on_closed()
 
-    async def _open(self, address: str) -> None:
-        """Bind a socket on one address and make it a candidate; an address that cannot be bound is left out."""
+    async def _open(self, address: str, ports: range | None) -> str:
+        """Bind a socket on one address, make it a candidate, and return its host; empty where it cannot be bound."""
         try:
-            bound = await bind(address)
+            bound = await bind(address, ports)
         except OSError as error:
             _log.info("no UDP socket on %s: %s", address, error)
-            return
+            return ""
         connection = self._connection
         protocol = ice.StunProtocol(connection)
         udp = UdpSocket(bound, protocol)
@@ -252,6 +261,7 @@ class PeerTransport:
         connection._local_candidates.append(protocol.local_candidate)
         self._sockets.append((udp, protocol))
         udp.watch(self.receive)
+        return str(host)
 
     def _take_keys(self, session: Any) -> None:
         """Media can be read from now on; what came before its keys is read first."""
