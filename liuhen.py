@@ -194,10 +194,33 @@ def _doctor(arguments: argparse.Namespace) -> int:
     async def run() -> bool:
         async with AsyncExitStack() as stack:
             house = House(settings, stack)
-            parts = {"log": house.bus, "store": house.store, "catalogue": house.catalog}
+            parts = {
+                "log": house.bus,
+                "store": house.store,
+                "catalogue": house.catalog,
+                "ledger": house.ledger,
+                "key": lambda: _ledger_key(settings),
+                "copies": lambda: _checkpoint_copies(house),
+            }
             return await examine(parts, calendar, house.clock, print)
 
     return FINE if _run(run()) else MISSING_SERVICE
+
+
+async def _ledger_key(settings: Settings) -> str:
+    """The public key that signs checkpoints, made where there is none."""
+    from storage.ledger.keys import load_keys
+
+    path = Path(settings.ledger_key_file)
+    keys = await asyncio.to_thread(load_keys, path, settings.ledger_origin)
+    return str(keys.signer.verifier)
+
+
+async def _checkpoint_copies(house: House) -> str:
+    from storage.ledger.keeper import look_at_places
+
+    found = await look_at_places(house.settings, await house.ledger(), await house.store(), house.clock)
+    return ", ".join(found)
 
 
 def _stop_event() -> asyncio.Event:

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 async def examine(
     parts: Mapping[str, Callable[[], Awaitable[object]]], calendar: WorkCalendar, clock: Clock, say: Say
 ) -> bool:
-    """Open each part and say how that went; True when all are there.
+    """Open each part and say how that went, and what it says of itself; True when all are there.
 
     The clock is only warned of: many containers cannot see what keeps their host's clock right. So are working days
     that nobody knows: the notice of a year comes late in the year before.
@@ -37,11 +37,11 @@ def _warn(name: str, trouble: str, well: str, say: Say) -> None:
 
 async def _check(name: str, part: Callable[[], Awaitable[object]], say: Say) -> bool:
     try:
-        await part()
+        found = await part()
     except LiuhenError as error:
         say(f"{'FAULT':6}{name:11}{error}")
         return False
-    say(f"{'ok':6}{name}")
+    say(f"{'ok':6}{name:11}{found if isinstance(found, str) else ''}".rstrip())
     return True
 
 

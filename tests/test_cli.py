@@ -150,11 +150,15 @@ def test_a_recorder_that_is_registered_wrongly_is_named(tmp_path: Path, line: st
 def test_doctor_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     done = liuhen(tmp_path, "doctor")
     assert done.returncode == 0
-    assert [line.split()[:2] for line in done.stdout.splitlines()][:3] == [
+    assert [line.split()[:2] for line in done.stdout.splitlines()][:6] == [
         ["ok", "log"],
         ["ok", "store"],
         ["ok", "catalogue"],
+        ["ok", "ledger"],
+        ["ok", "key"],
+        ["ok", "copies"],
     ]
+    assert (tmp_path / "data/ledger.key.pub").read_text().strip() in done.stdout
     nobody = free_port()
     away = {
         "LIUHEN_BUS": f"kafka://127.0.0.1:{nobody}",
@@ -169,6 +173,24 @@ def test_doctor_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     assert all(str(nobody) in line for line in said[:3])
     assert "secret-of-nobody" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "part", "says"),
+    [
+        ({"LIUHEN_CHECKPOINT_COPIES": "log"}, "copies", "names 1 of at least 2 places"),
+        ({"LIUHEN_LEDGER_KEY_FILE": "taken"}, "key", "taken may be read by everybody"),
+    ],
+)
+def test_doctor_says_what_is_wrong_with_the_ledger(
+    tmp_path: Path, settings: dict[str, str], part: str, says: str
+) -> None:
+    (tmp_path / "taken").write_text("something else, long enough to be looked at " * 30)
+    (tmp_path / "taken").chmod(0o644)
+    done = liuhen(tmp_path, "doctor", settings=settings)
+    assert done.returncode == 3
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("FAULT") and line.split()[1] == part)
+    assert says in line
 
 
 def test_a_port_that_is_taken_is_3(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import msgspec
 
 from domain.clock import Clock
-from domain.errors import IntegrityError, InvalidSettings, LiuhenError
+from domain.errors import IntegrityError, InvalidSettings, LiuhenError, Refused, Unavailable
 from domain.settings import Settings
 from storage.ledger.batches import Batches
 from storage.ledger.copies import Copier, PlaceState
@@ -27,6 +27,7 @@ from storage.ledger.timestamps import Authority, Stamper
 from storage.objects.connect import connect
 from storage.objects.port import ObjectStore
 
+MIN_PLACES = 2
 _DAY_MS = 86_400_000
 _SECRET = "secret_file="  # noqa: S105 - the name of an option
 
@@ -131,6 +132,31 @@ def places(settings: Settings, ledger: Ledger, store: ObjectStore, clock: Clock)
         msg = "checkpoint_copies: names a place twice"
         raise InvalidSettings(msg, "checkpoint_copies")
     return [_place(name, settings, ledger, store, clock) for name in names]
+
+
+async def look_at_places(settings: Settings, ledger: Ledger, store: ObjectStore, clock: Clock) -> list[str]:
+    """Open every place that can be opened without giving it something; return their names.
+
+    Raises:
+        InvalidSettings: One cannot be, or there are fewer than two: the only copy is no copy.
+        Unavailable: One is away.
+        Refused: One cannot keep what it is given.
+    """
+    found = places(settings, ledger, store, clock)
+    try:
+        for place in found:
+            if isinstance(place, StorePlace):
+                await place.probe()
+    except (Unavailable, Refused) as error:
+        msg = f"checkpoint_copies: {place.name}: {error}"
+        raise type(error)(msg) from error
+    finally:
+        for place in found:
+            await place.close()
+    if len(found) < MIN_PLACES:
+        msg = f"checkpoint_copies: names {len(found)} of at least {MIN_PLACES} places"
+        raise InvalidSettings(msg, "checkpoint_copies")
+    return [place.name for place in found]
 
 
 def _place(name: str, settings: Settings, ledger: Ledger, store: ObjectStore, clock: Clock) -> Place:

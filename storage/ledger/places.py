@@ -107,6 +107,10 @@ class StorePlace:
             data = await self._store.get(listed.key, versions[0].version_id if versions else "")
             yield data.decode("utf-8", "replace")
 
+    async def probe(self) -> None:
+        """Find out whether it can keep what it is given; see `ObjectStore.probe`."""
+        await self._store.probe()
+
     async def close(self) -> None:
         """See `Place.close`."""
         if self._owned:

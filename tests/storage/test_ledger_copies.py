@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from domain.clock import SystemClock
-from domain.errors import IntegrityError, InvalidSettings, Refused
+from domain.errors import IntegrityError, InvalidSettings, Refused, StoreUnavailable
 from domain.settings import Settings
 from storage.ledger.batches import MAX_ENTRIES, PREFIX, read_batches, restore
 from storage.ledger.check import Check
 from storage.ledger.checkpoint import open_checkpoint
-from storage.ledger.keeper import Keeper, keeper, places
+from storage.ledger.keeper import Keeper, keeper, look_at_places, places
 from storage.ledger.keys import Keys
 from storage.ledger.ledger import Ledger
 from storage.objects.connect import connect
@@ -282,6 +282,22 @@ async def test_places_that_cannot_be(
 ) -> None:
     with pytest.raises(InvalidSettings, match=says):
         places(msgspec.structs.replace(settings, checkpoint_copies=copies), ledger, store, CLOCK)
+
+
+async def test_places_are_looked_at_without_being_given_anything(
+    settings: Settings, ledger: Ledger, store: ObjectStore, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").touch()
+
+    async def look(copies: str) -> list[str]:
+        return await look_at_places(msgspec.structs.replace(settings, checkpoint_copies=copies), ledger, store, CLOCK)
+
+    assert await look(f"store,file:{tmp_path}/second") == ["store", f"file:{tmp_path}/second"]
+    assert await objects(store) == []
+    with pytest.raises(InvalidSettings, match="names 1 of at least 2 places"):
+        await look("log")
+    with pytest.raises(StoreUnavailable, match="taken"):
+        await look(f"log,file:{tmp_path}/taken")
 
 
 async def test_a_second_bucket(
