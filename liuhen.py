@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 from configuration import read_text, read_toml, rulebook_of
-from domain.clock import Instant, SystemClock
+from domain.clock import SystemClock
 from domain.errors import InvalidInput, LiuhenError, Refused, Unavailable
 from domain.settings import Settings
 from domain.settings import parse as parse_settings
+from keeping import Handler, add_commands, instant
 from wiring import ROLES, House, listen, running
 
 if TYPE_CHECKING:
@@ -178,13 +179,6 @@ def _show_deadline(arguments: argparse.Namespace) -> int:
     return FINE
 
 
-def _instant(text: str) -> Instant:
-    try:
-        return Instant.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _doctor(arguments: argparse.Namespace) -> int:
     from dashboards.doctor import examine
 
@@ -205,6 +199,21 @@ def _doctor(arguments: argparse.Namespace) -> int:
             return await examine(parts, calendar, house.clock, print)
 
     return FINE if _run(run()) else MISSING_SERVICE
+
+
+def _in_house(handler: Handler) -> Callable[[argparse.Namespace], int]:
+    """Return what runs a handler in a house of its own, whose parts are closed behind it."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        settings = load_settings(arguments.config)
+
+        async def inside() -> int:
+            async with AsyncExitStack() as stack:
+                return await handler(arguments, House(settings, stack))
+
+        return _run(inside())
+
+    return run
 
 
 async def _ledger_key(settings: Settings) -> str:
@@ -269,14 +278,15 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_show_policy)
     deadline = policy.add_parser("deadline", help="by when a recording must be in the store")
     deadline.add_argument("--policy", required=True, metavar="NAME")
-    deadline.add_argument("--completed", required=True, type=_instant, metavar="T", help="RFC 3339 with offset")
-    deadline.add_argument("--returned", type=_instant, metavar="T", help="back at the unit, after remote work")
+    deadline.add_argument("--completed", required=True, type=instant, metavar="T", help="RFC 3339 with offset")
+    deadline.add_argument("--returned", type=instant, metavar="T", help="back at the unit, after remote work")
     deadline.add_argument("--remote", action="store_true", help="recorded away from the unit")
     deadline.add_argument("--kind", default="body_worn", help="of recorder: body_worn, premises_camera, room_camera")
-    deadline.add_argument("--now", type=_instant, metavar="T")
+    deadline.add_argument("--now", type=instant, metavar="T")
     deadline.set_defaults(run=_show_deadline)
     for one in (show, deadline):
         one.add_argument("--json", action="store_true")
+    add_commands(commands, _in_house)
     add("doctor", "check what the configuration needs, and say what is wrong", _doctor)
     return parser
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from streams.ingest.service import IngestService
 
 SHUTDOWN_S = 15.0
+DECISIONS_EVERY_S = 2.0
+"""How soon a hold that somebody wrote to the ledger (`liuhen hold`) is on the objects."""
 EXPIRY_EVERY_S = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -306,6 +308,7 @@ async def _custody(house: House) -> None:
     house.stack.push_async_callback(keeps.close)
     chores = [
         Chore("checkpoint", settings.checkpoint_s, Checkpoints(keeps, ledger, bus, clock).run),
+        Chore("decisions", DECISIONS_EVERY_S, retention.follow),
         Chore("expiry", EXPIRY_EVERY_S, Expiries(Expiry(retention), clock).run),
     ]
     house.jobs["custody"] = CustodyWorker(bus, catalog, ledger, retention, chores).run

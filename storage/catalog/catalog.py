@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -62,6 +63,20 @@ class Catalog:
         except BaseException:
             await database.close()
             raise
+        return cls(database)
+
+    @classmethod
+    def reading(cls, address: str) -> Self:
+        """Open a catalogue that another process keeps, to read it: nothing connects for writing before a write.
+
+        Raises:
+            InvalidSettings: The address is of no known kind.
+            CatalogUnavailable: There is no such file.
+        """
+        database = Database(address, CATALOGUE)
+        if database.is_sqlite and not Path(database.url.database or "").is_file():
+            msg = f"catalogue: there is no {database.url.database}"
+            raise CatalogUnavailable(msg)
         return cls(database)
 
     async def close(self) -> None:

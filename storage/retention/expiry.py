@@ -45,8 +45,8 @@ class Expiry:
         """Look at everything once; running again at the same moment changes nothing more.
 
         Returns:
-            How many objects were `renewed`, `listed`, `withdrawn`, `deleted`, `refused` by the store, or at `fault`: missing, or not
-            whole.
+            How many objects were `renewed`, `listed`, `withdrawn`, `deleted`, `refused` by the store, or at `fault`
+            (missing, or not whole).
 
         Raises:
             Unavailable: The store, the catalogue or the ledger is away; the next run goes on.

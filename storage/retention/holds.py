@@ -106,11 +106,13 @@ def touches(finding: Finding, row: SegmentRow, side_ms: int) -> bool:
 
 
 def span(finding: Finding) -> tuple[Instant, Instant | None]:
-    """Return the footage a finding is about: from when to when; no end while its condition lasts."""
-    begin = next((at for name in _BEGIN if (at := _instant(finding, name)) is not None), finding.began_at)
-    end = next((at for name in _END if (at := _instant(finding, name)) is not None), finding.ended_at)
-    if end is None and not (finding.kind.startswith(_LASTING) or finding.session_id is None):
-        end = begin
+    """Return the footage a finding is about: from when to when; no end while its condition lasts.
+
+    Of a gap or a stop, `ended_at` is when it was filled or explained, which says nothing about the footage.
+    """
+    lasts = finding.kind.startswith(_LASTING) or finding.session_id is None
+    begin = _first(finding, _BEGIN) or finding.began_at
+    end = _first(finding, _END) or (finding.ended_at if lasts else begin)
     return min(begin, finding.began_at), None if end is None else max(begin, end)
 
 
@@ -118,8 +120,11 @@ def _overlaps(begin: Instant | None, end: Instant | None, row: SegmentRow) -> bo
     return (begin is None or row.to_at >= begin) and (end is None or row.from_at <= end)
 
 
-def _instant(finding: Finding, name: str) -> Instant | None:
-    value = finding.evidence.get(name)
+def _first(finding: Finding, names: tuple[str, ...]) -> Instant | None:
+    return next((at for name in names if (at := _instant(finding.evidence.get(name))) is not None), None)
+
+
+def _instant(value: object) -> Instant | None:
     try:
         return Instant.parse(value) if isinstance(value, str) else None
     except ValueError:

@@ -127,7 +127,7 @@ class Retention:
         if row is None:
             return
         known = await self.register.hold(row.id)
-        if known is not None and (known.key, known.from_at, known.to_at) == (row.key, row.from_at, row.to_at):
+        if known is not None and (known.at > row.at or _span(known) == _span(row)):
             return
         await self.ledger.append([entries.of_hold(row)])
         await self.follow()
@@ -182,7 +182,8 @@ class Retention:
         fault: IntegrityFault = "missing"
         why = "not in the store"
         try:
-            if (head := await self.store.head(row.key, row.version_id)) is not None:
+            head = await self.store.head(row.key, row.version_id)
+            if head is not None or await self._is_ours_to_delete(row):
                 return head
         except IntegrityError as error:
             fault, why = "altered", str(error)
@@ -191,6 +192,14 @@ class Retention:
             at = self.clock.now()
             await self._on_fault(Integrity(at=at, recorder_id=row.recorder_id, key=row.key, fault=fault))
         return None
+
+    async def _is_ours_to_delete(self, row: SegmentRow) -> bool:
+        """Tell whether an object is being deleted, or was, and the ledger says so."""
+        expiry = await self.register.expiry(row.key)
+        if expiry is None or expiry.state not in {"deleting", "deleted"}:
+            return False
+        intent = entries.deletion("intent", row.stored_at, row, expiry)
+        return await self.ledger.find(intent.id) is not None
 
     async def gone(self, row: SegmentRow) -> bool:
         """Tell whether the store has no such version; one that is there but not whole is not gone."""
@@ -340,6 +349,10 @@ class Retention:
                 raise
             locked = head.retain_until  # somebody has locked it for longer in between: that is as good
         await self.register.extended(row.key, locked)
+
+
+def _span(hold: HoldRow) -> tuple[str | None, Instant | None, Instant | None]:
+    return hold.key, hold.from_at, hold.to_at
 
 
 def _as_put(facts: Facts) -> bool:

@@ -44,9 +44,9 @@ class RetentionHouse:
         self.faults: list[Integrity] = []
 
     @classmethod
-    async def on_disk(cls, folder: Path, policy: str = "wucheng") -> Self:
-        """Objects in the folder, under a clock that stands at `T0`."""
-        clock = ManualClock(T0)
+    async def on_disk(cls, folder: Path, policy: str = "wucheng", clock: ManualClock | None = None) -> Self:
+        """Objects in the folder, under a clock of the test's own, which stands at `T0`."""
+        clock = clock or ManualClock(T0)
         house = cls(folder, ObjectStore(FileStore(folder / "store", clock=clock)), clock, policy)
         await house.open()
         return house

@@ -338,6 +338,12 @@ def test_while_a_condition_lasts_everything_after_it_is_held() -> None:
     assert [number for number in range(-20, 30) if covers(gap, minute(number))] == list(range(-11, 16))
 
 
+def test_when_a_gap_was_filled_says_nothing_about_the_footage() -> None:
+    gap = a_finding("recording.gap")
+    filled = msgspec.structs.replace(gap, status="closed", ended_at=T0.plus(YEAR_MS))
+    assert span(gap) == span(filled) == (T0, T0)
+
+
 def test_a_finding_about_an_object_holds_that_object() -> None:
     broken = a_finding("integrity.broken", session_id=None, evidence={"key": "segments/7"})
     hold = of_finding(broken, load("wucheng"))

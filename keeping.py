@@ -1,0 +1,239 @@
+"""How long evidence is kept: the commands `liuhen hold` and `liuhen retention`, which `liuhen.py` adds to its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from domain.clock import Instant
+
+if TYPE_CHECKING:
+    from storage.catalog.catalog import Catalog
+    from storage.retention.desk import Desk
+    from wiring import House
+
+Handler = Callable[[argparse.Namespace, "House"], Coroutine[Any, Any, int]]
+"""What a command does, in a house whose parts it opens as it needs them; answers the exit code."""
+
+
+def add_commands(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.Namespace], int]]) -> None:
+    """Add both commands.
+
+    Args:
+        commands: What `add_subparsers` returned.
+        wrapped: Makes a function of the arguments alone from a handler.
+    """
+    hold = commands.add_parser("hold", help="footage that must not be deleted")
+    hold = hold.add_subparsers(required=True, metavar="WHAT")
+    one = _sub(hold, "set", "hold the footage of a session, or of a part of it", wrapped(_set_hold), session=True)
+    one.add_argument("--from", dest="from_at", type=instant, metavar="T", help="RFC 3339 with offset")
+    one.add_argument("--to", dest="to_at", type=instant, metavar="T")
+    one.add_argument("--case", metavar="NUMBER", help="of the case that asks for it")
+    _who(one)
+    one = _sub(hold, "release", "lift a hold", wrapped(_release))
+    one.add_argument("id", metavar="ID", help="as `hold list` shows it")
+    _who(one)
+    one = _sub(hold, "list", "the holds on a recorder's footage", wrapped(_holds))
+    one.add_argument("--recorder", required=True, metavar="ID")
+    one.add_argument("--session", metavar="ID")
+    one.add_argument("--all", action="store_true", help="those that were lifted too")
+    _add_retention(commands, wrapped)
+
+
+def _add_retention(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.Namespace], int]]) -> None:
+    keep = commands.add_parser("retention", help="how long footage is kept, and what has come to its end")
+    keep = keep.add_subparsers(required=True, metavar="WHAT")
+    one = _sub(keep, "classify", "decide the class of a session", wrapped(_classify), session=True)
+    one.add_argument("--class", dest="retention_class", required=True, choices=_CLASSES)
+    one.add_argument("--document", metavar="NUMBER", help="signed decision; a weaker class needs one")
+    one.add_argument("--case", metavar="NUMBER")
+    one.add_argument("--closed", type=instant, metavar="T", help="when the case was closed; open without it")
+    one.add_argument("--keep-until", type=instant, metavar="T", help="end of the case file's period")
+    _who(one)
+    one = _sub(keep, "why", "why the footage of a session is still there", wrapped(_why), session=True)
+    one = _sub(keep, "due", "what has come to its end", wrapped(_due))
+    one.add_argument("--recorder", metavar="ID")
+    one.add_argument("--session", metavar="ID")
+    one.add_argument("--all", action="store_true", help="what was decided and deleted too")
+    for name, text in (("delete", "let it be deleted"), ("keep", "keep it longer")):
+        one = _sub(keep, name, f"of what has come to its end: {text}", wrapped(_decide), session=True)
+        one.add_argument("--key", metavar="KEY", help="one object alone")
+        one.add_argument("--document", metavar="NUMBER", help="signed decision; deleting evidence needs one")
+        if name == "keep":
+            one.add_argument("--until", type=instant, metavar="T", help="then it comes again; without it, never")
+        one.set_defaults(decision=name)
+        _who(one)
+    one = _sub(keep, "receipt", "the proof that an object was deleted, as JSON", wrapped(_receipt))
+    one.add_argument("key", metavar="KEY")
+
+
+_CLASSES = ("unknown", "ordinary", "evidence", "long_term")
+
+
+def instant(text: str) -> Instant:
+    """Read an argument that is a time."""
+    try:
+        return Instant.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _sub(
+    commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int], *, session: bool = False
+) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    one.set_defaults(run=run)
+    if session:
+        one.add_argument("--recorder", required=True, metavar="ID")
+        one.add_argument("--session", required=True, metavar="ID")
+    return one
+
+
+def _who(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--by", required=True, metavar="NAME", help="who decides")
+    one.add_argument("--reason", required=True, metavar="TEXT")
+
+
+async def _desk(house: House) -> Desk:
+    from storage.objects.connect import connect
+    from storage.retention.desk import Desk
+    from storage.retention.retention import Retention
+
+    store = connect(house.settings)
+    house.stack.push_async_callback(store.close)
+    catalog, ledger = _catalog(house), await house.ledger()
+
+    def policy_of(_: str) -> str:
+        return house.settings.policy
+
+    return Desk(Retention(store, catalog, ledger, clock=house.clock, policy_of=policy_of, book=house.book))
+
+
+def _catalog(house: House) -> Catalog:
+    """Open the catalogue only to read: on one machine, the process that keeps it is running beside this one."""
+    from storage.catalog.catalog import Catalog
+
+    catalog = Catalog.reading(house.settings.catalog)
+    house.stack.push_async_callback(catalog.close)
+    return catalog
+
+
+async def _set_hold(arguments: argparse.Namespace, house: House) -> int:
+    from domain.events import Hold
+
+    event = Hold(
+        at=house.clock.now(),
+        recorder_id=arguments.recorder,
+        session_id=arguments.session,
+        from_=arguments.from_at,
+        to=arguments.to_at,
+        reason=arguments.reason,
+        by=arguments.by,
+        released=False,
+        origin="case" if arguments.case else "person",
+        ref=arguments.case,
+    )
+    _say(await (await _desk(house)).hold(_checked(event)))
+    return 0
+
+
+async def _release(arguments: argparse.Namespace, house: House) -> int:
+    desk = await _desk(house)
+    await desk.release(arguments.id, at=house.clock.now(), by=arguments.by, reason=arguments.reason)
+    return 0
+
+
+async def _holds(arguments: argparse.Namespace, house: House) -> int:
+    desk = await _desk(house)
+    for row in await desk.holds(arguments.recorder, arguments.session, released=arguments.all):
+        _say_struct(row)
+    return 0
+
+
+async def _classify(arguments: argparse.Namespace, house: House) -> int:
+    from domain.events import Classified
+
+    event = Classified(
+        at=house.clock.now(),
+        recorder_id=arguments.recorder,
+        session_id=arguments.session,
+        class_=arguments.retention_class,
+        reason=arguments.reason,
+        by=arguments.by,
+        document=arguments.document,
+        case=arguments.case,
+        closed_at=arguments.closed,
+        keep_until=arguments.keep_until,
+    )
+    await (await _desk(house)).classify(_checked(event))
+    return 0
+
+
+async def _why(arguments: argparse.Namespace, house: House) -> int:
+    desk = await _desk(house)
+    for one in await desk.why(arguments.recorder, arguments.session, house.clock.now()):
+        due = "-" if one.due_at is None else one.due_at.rfc3339()
+        _say(f"{one.row.key}\t{one.row.retain_until.rfc3339()}\t{due}\t{','.join(one.blockers) or '-'}")
+    return 0
+
+
+async def _due(arguments: argparse.Namespace, house: House) -> int:
+    from storage.catalog.register import Register
+
+    register = Register(_catalog(house))
+    states = () if arguments.all else ("review", "listed", "approved", "deleting")
+    cursor = None
+    while True:
+        page = await register.list_expiries(
+            *states, recorder_id=arguments.recorder, session_id=arguments.session, cursor=cursor, limit=500
+        )
+        for row in page.items:
+            _say_struct(row)
+        if (cursor := page.cursor) is None:
+            return 0
+
+
+async def _decide(arguments: argparse.Namespace, house: House) -> int:
+    from storage.retention.entries import ApprovalBody
+
+    body = ApprovalBody(
+        of="deletion",
+        decision=arguments.decision,
+        listed_until=house.clock.now(),
+        by=arguments.by,
+        reason=arguments.reason,
+        key=arguments.key,
+        again_at=getattr(arguments, "until", None),
+        document=arguments.document,
+    )
+    count = await (await _desk(house)).decide(arguments.recorder, arguments.session, body)
+    _say(str(count))
+    return 0
+
+
+async def _receipt(arguments: argparse.Namespace, house: House) -> int:
+    import json
+
+    _say(json.dumps(await (await _desk(house)).receipt(arguments.key), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _checked(event: Any) -> Any:
+    """Return an event as the log would read it, so that what is too long or no id is refused by its field."""
+    from domain.wire import decode_event, encode
+
+    return decode_event(encode(event))
+
+
+def _say_struct(row: msgspec.Struct) -> None:
+    from domain.wire import encode
+
+    _say(encode(row).decode())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
