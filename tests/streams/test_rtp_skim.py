@@ -1,4 +1,4 @@
-"""The short way of interleaved packets takes the very same units as the way packet by packet."""
+"""The short ways of packets, interleaved or each a datagram, take the very same units as the long one."""
 
 import random
 import struct
@@ -76,6 +76,49 @@ def test_skimming_changes_nothing(seed: int) -> None:
     assert (track.lost_packets, track.duplicate_packets) == (plain.lost_packets, plain.duplicate_packets)
     assert track.counters == plain.counters
     assert track.depayload_counters == plain.depayload_counters
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_extending_changes_nothing(seed: int) -> None:
+    packets = _packets(random.Random(seed))
+    plain, track = _track(), _track()
+    expected = [unit for one in packets for unit in plain.push(one, 1.0, Instant(1000))]
+    expected += plain.flush()
+    found, taken = list[AccessUnit](), 0
+    for number, one in enumerate(packets):
+        start = number % 3  # wherever in a buffer it stands, and whatever stands behind it
+        view = memoryview(bytes(start) + one + b"\x7c\x05\xff\xff")
+        if track.extend(view, start, start + len(one)):
+            taken += 1
+        else:
+            found += track.push(view, 1.0, Instant(1000), start, start + len(one))
+    found += track.flush()
+    assert taken > 200, "the short way was not taken"
+    assert found == expected
+    assert (track.lost_packets, track.duplicate_packets) == (plain.lost_packets, plain.duplicate_packets)
+    assert track.counters == plain.counters
+    assert track.depayload_counters == plain.depayload_counters
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        struct.pack("!BBHII", 0x80, 96, 2, 0, 7),
+        struct.pack("!BBHII", 0x80, 96, 2, 0, 7) + b"\x7c\x05",
+        struct.pack("!BBHII", 0x80, 96, 2, 0, 7)[:11],
+        struct.pack("!BBHIIHH", 0x90, 96, 2, 0, 7, 0xBEDE, 9) + b"\x7c\x05\x11\x11",
+        struct.pack("!BBHII", 0xA0, 96, 2, 0, 7) + b"\x7c\x05\x11\xff",
+        struct.pack("!BBHII", 0x40, 96, 2, 0, 7) + b"\x7c\x05\x11\x11",
+        struct.pack("!BBHII", 0x80, 96, 3, 0, 7) + b"\x7c\x05\x11\x11",
+    ],
+    ids=["empty", "short", "cut", "extension", "padding", "version", "hole"],
+)
+def test_what_cannot_be_extended_with_is_left_to_be_pushed(packet: bytes) -> None:
+    track = _track()
+    track.push(memoryview(struct.pack("!BBHII", 0x80, 96, 1, 0, 7) + b"\x7c\x85" + b"\x88" * 50), 1.0, Instant(1000))
+    view = memoryview(packet + b"\x7c\x05" * 40)
+    assert not track.extend(view, 0, len(packet))
+    assert track.extend(memoryview(struct.pack("!BBHII", 0x80, 96, 2, 0, 7) + b"\x7c\x05\x11\x11"), 0, 16)
 
 
 def test_a_packet_that_is_not_whole_yet_is_left() -> None:

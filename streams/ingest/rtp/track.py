@@ -29,6 +29,8 @@ _HEADER: Final = struct.Struct("!BBHII")
 _INTERLEAVED: Final = struct.Struct("!HHHHIII")
 """Interleaved header (RFC 2326, 10.12), RTP header, and the first four octets of the payload."""
 _INTERLEAVED_BYTES: Final = 4
+_LEAD: Final = struct.Struct("!I")
+"""The first four octets of a payload."""
 _SKIMMED_LEAST_BYTES: Final = FIXED_HEADER_BYTES + 4
 _PLAIN: Final = 0x80
 _LAST_UNIT_AFTER_S: Final = 0.25
@@ -266,6 +268,42 @@ class TrackReceiver:
             at += len(pieces) * run.size
         order.expected = expected
         return at
+
+    def extend(self, data: memoryview, start: int, end: int) -> bool:
+        """Take the packet `data[start:end]` if all it does is to go on with an open fragmented NAL unit.
+
+        Nearly all packets of a picture are such; each is checked as `push` would. The unit's time is that of the
+        packets pushed before and behind.
+
+        Returns:
+            False where it is another, or none: it is to be pushed then.
+        """
+        order, middle = self._order, self._depayloader.middle
+        expected, body = order.expected, start + FIXED_HEADER_BYTES
+        if middle is None or expected is None or order.held or end < body:
+            return False
+        first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data, start)
+        if (
+            second != self._payload_type
+            or sequence != expected & 0xFFFF
+            or timestamp != self._timestamp
+            or ssrc != self._ssrc
+        ):
+            return False
+        if first != _PLAIN:
+            try:
+                body, end = payload_bounds(data, first, body, end)
+            except InvalidMedia:
+                return False
+        mask, value, skip = middle
+        if end - body < _LEAD.size or _LEAD.unpack_from(data, body)[0] & mask != value:
+            return False
+        unit = self._depayloader.open_unit(end - body)
+        if unit is None:
+            return False
+        unit += data[body + skip : end]
+        order.expected = expected + 1
+        return True
 
     def poll(self, now_s: float) -> Sequence[AccessUnit]:
         """Give out what has waited long enough; call at `wake_at_s`, or a few times a second."""

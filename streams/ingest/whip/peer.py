@@ -65,7 +65,7 @@ class WhipPeer:
 
     Attributes:
         id: Unguessable part of its `Location`.
-        heard_s: When the last authentic packet came, monotonic; of its making before the first.
+        heard_s: When authentic packets were last read, monotonic; of its making before the first.
         connected: Media may come.
         due_s: When `tick` is to be called next, monotonic.
     """
@@ -130,8 +130,13 @@ class WhipPeer:
         if self._ended or not self.connected:
             self.due_s = _after(now_s, CALM_S)
             return
+        before = self.packets
         self.transport.receive()
-        if now_s - self.heard_s >= silent_after_s:
+        if self._ended:
+            return
+        if self.packets != before:
+            self.heard_s = now_s
+        elif now_s - self.heard_s >= silent_after_s:
             self._end(Ending.SILENT)
             return
         calm = now_s >= self._calm_due_s
@@ -162,7 +167,7 @@ class WhipPeer:
 
     async def close(self) -> None:
         """Take what is there, close the feed, then let the peer go. Closing twice does nothing more."""
-        if self.connected:
+        if self.connected and not self._ended:
             self.transport.receive()
         self._ended = True
         for track in self.tracks:
@@ -180,13 +185,11 @@ class WhipPeer:
     def _on_rtp(self, data: memoryview, start: int, end: int, source: int, age_s: float) -> None:
         if self._ended:
             return
-        arrival_s = self._monotonic() - age_s
-        self.heard_s = arrival_s
         self.packets += 1
         if self._arrivals is not None:
             number = extension_value(data, start, end, self._extension_id)
             if number >= 0:
-                self._arrivals.arrived(number, arrival_s)
+                self._arrivals.arrived(number, self._monotonic() - age_s)
         track = self._by_payload_type.get(data[start + 1] & 0x7F)
         if track is None:
             self.unexpected_payloads += 1
@@ -195,9 +198,9 @@ class WhipPeer:
         if track is self._video:
             self._media_ssrc = source
         try:
-            units = track.push(data, arrival_s, self._now().plus(-round(1000 * age_s)), start, end)
-            if units:
-                self._give(units)
+            if not track.extend(data, start, end):
+                arrival = self._now().plus(-round(1000 * age_s))
+                self._give(track.push(data, self._monotonic() - age_s, arrival, start, end))
         except Exception:
             # Ours, not the sender's: the core refuses without raising. One recorder must not stop the others.
             _log.exception("%s: feed %s stopped by a fault", self.feed.recorder_id, self.feed.feed_id)
@@ -206,8 +209,7 @@ class WhipPeer:
     def _on_rtcp(self, data: bytes, age_s: float) -> None:
         if self._ended:
             return
-        arrival_s = self._monotonic() - age_s
-        self.heard_s = arrival_s
+        arrival_s = self.heard_s = self._monotonic() - age_s
         for track in self.tracks:
             track.on_rtcp(data, arrival_s)
 

@@ -34,7 +34,7 @@ from pylibsrtp._binding import ffi, lib
 from domain.errors import Unavailable
 from streams.ingest.whip.addresses import Address
 from streams.ingest.whip.answer import LocalEnd
-from streams.ingest.whip.datagrams import MAX_DATAGRAM_BYTES, STRIDE_BYTES, Batch, UdpSocket, bind
+from streams.ingest.whip.datagrams import BATCH, MAX_DATAGRAM_BYTES, STRIDE_BYTES, Batch, UdpSocket, bind
 from streams.ingest.whip.offer import Fingerprint, Setup
 
 MAX_SOURCES: Final = 16
@@ -46,8 +46,8 @@ _MAX_EARLY_PACKETS: Final = 256
 _MIN_RTP_BYTES: Final = 12
 _MAX_BATCHES: Final = 16
 """Batches of one socket taken at a time: whoever floods us has to let the others have their turn."""
-_SOURCE: Final = struct.Struct("!I")
-_SOURCE_OFFSET: Final = 8
+_HEAD: Final = struct.Struct("!BB6xI")
+"""Of an RTP packet: first and second octet, and source."""
 _LOOPBACK: Final = "127.0.0.1"
 
 _log = logging.getLogger(__name__)
@@ -211,9 +211,10 @@ class PeerTransport:
         """Take what waits in the sockets; once connected, to be called at least every `room_s`."""
         for udp, protocol in self._sockets:
             for _ in range(_MAX_BATCHES):
-                if not udp.receive(self._workspace):
-                    break
+                count = udp.receive(self._workspace)
                 self._take_batch(protocol)
+                if count < BATCH:
+                    break
 
     def send_rtcp(self, packet: bytes) -> None:
         """Encrypt and send feedback at once; before the peer is connected, or with no path to it, nothing happens."""
@@ -228,6 +229,7 @@ class PeerTransport:
             return
         self._closing = True
         self._srtp = None
+        self._sources.clear()
         if overrun := sum(udp.overrun for udp, _ in self._sockets):
             _log.warning("%d datagrams found no room in the kernel: raise net.core.rmem_max", overrun)
         await self._dtls.stop()
@@ -273,22 +275,43 @@ class PeerTransport:
             self._take_media(0, len(data), 0.0)
 
     def _take_batch(self, protocol: ice.StunProtocol) -> None:
-        """Sort datagrams: the first octet tells what they are (RFC 7983)."""
-        workspace = self._workspace
-        memory = workspace.memory
-        for number, size in enumerate(workspace.sizes):
-            at = number * STRIDE_BYTES
-            first = memory[at] if size else 255
-            if size > MAX_DATAGRAM_BYTES:
-                self.counters.oversize += 1
-            elif 127 < first < 192:
-                self._take_media(number, size, workspace.ages_s[number])
-            elif first < 4:
-                self._take_stun(bytes(memory[at : at + size]), workspace.address(number), protocol)
-            elif 19 < first < 64:
-                self._take_dtls(bytes(memory[at : at + size]), workspace.address(number))
+        """Take RTP of known sources at once, everything else the long way: nearly all datagrams are such."""
+        workspace, srtp, sources = self._workspace, self._srtp, self._sources
+        memory, length, ages_s = workspace.memory, workspace.length, workspace.ages_s
+        unprotect, on_rtp = lib.srtp_unprotect, self._on_rtp
+        at = 0
+        for number, (size, pointer) in enumerate(zip(workspace.sizes, workspace.pointers, strict=False)):
+            first, second, source = _HEAD.unpack_from(memory, at)
+            if (
+                source not in sources
+                or not 127 < first < 192
+                or 192 <= second <= 223
+                or not _MIN_RTP_BYTES <= size <= MAX_DATAGRAM_BYTES
+            ):
+                self._take_other(number, size, protocol)
             else:
-                self.counters.unknown += 1
+                length[0] = size
+                if unprotect(srtp, pointer, length):
+                    self.counters.refused += 1
+                else:
+                    on_rtp(memory, at, at + length[0], source, ages_s[number])
+            at += STRIDE_BYTES
+
+    def _take_other(self, number: int, size: int, protocol: ice.StunProtocol) -> None:
+        """Sort a datagram: the first octet tells what it is (RFC 7983)."""
+        workspace = self._workspace
+        at = number * STRIDE_BYTES
+        first = workspace.memory[at] if size else 255
+        if size > MAX_DATAGRAM_BYTES:
+            self.counters.oversize += 1
+        elif 127 < first < 192:
+            self._take_media(number, size, workspace.ages_s[number])
+        elif first < 4:
+            self._take_stun(bytes(workspace.memory[at : at + size]), workspace.address(number), protocol)
+        elif 19 < first < 64:
+            self._take_dtls(bytes(workspace.memory[at : at + size]), workspace.address(number))
+        else:
+            self.counters.unknown += 1
 
     def _take_media(self, number: int, size: int, age_s: float) -> None:
         at = number * STRIDE_BYTES
@@ -298,19 +321,11 @@ class PeerTransport:
         elif size < _MIN_RTP_BYTES or 192 <= memory[at + 1] <= 223:
             if left := self._unprotect(lib.srtp_unprotect_rtcp, number, size):
                 self._on_rtcp(bytes(memory[at : at + left]), age_s)
-        else:
-            self._take_rtp(number, size, age_s)
-
-    def _take_rtp(self, number: int, size: int, age_s: float) -> None:
-        memory = self._workspace.memory
-        at = number * STRIDE_BYTES
-        (source,) = _SOURCE.unpack_from(memory, at + _SOURCE_OFFSET)
-        known = source in self._sources
-        if not known and len(self._sources) >= MAX_SOURCES:
+        elif len(self._sources) >= MAX_SOURCES and _HEAD.unpack_from(memory, at)[2] not in self._sources:
             self.counters.strangers += 1
         elif left := self._unprotect(lib.srtp_unprotect, number, size):
-            if not known:
-                self._sources.add(source)
+            source = _HEAD.unpack_from(memory, at)[2]
+            self._sources.add(source)
             self._on_rtp(memory, at, at + left, source, age_s)
 
     def _unprotect(self, call: Callable[..., int], number: int, size: int) -> int:
