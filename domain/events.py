@@ -20,7 +20,8 @@ ExplanationMethod = Literal["voice", "written", "work_record"]
 RetentionClass = Literal["unknown", "ordinary", "evidence", "long_term"]
 """How long footage is kept; `unknown`: nobody has decided, so it is not deleted."""
 HoldOrigin = Literal["person", "finding", "case"]
-IntegrityFault = Literal["missing", "altered", "hidden", "unlisted"]
+IntegrityFault = Literal["missing", "altered", "hidden", "unlisted", "unlocked", "ledger"]
+"""`unlocked`: without the lock or the hold that it is owed; `ledger`: the custody ledger is not what it was."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=10_000)]

@@ -38,7 +38,7 @@ from storage.objects.disk import (
     set_immutable,
     sync_folder,
 )
-from storage.objects.port import CHUNK_BYTES, Head, Listed, SourceDamaged, Stored, Version, missing
+from storage.objects.port import CHUNK_BYTES, SCAN_BYTES, Head, Listed, SourceDamaged, Stored, Version, missing
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -127,6 +127,17 @@ class FileStore:
             descriptor = os.open(self._objects / key, os.O_RDONLY | os.O_CLOEXEC)
         return _pieces(key, descriptor, start, length)
 
+    def scan(self, key: str, version_id: str) -> Iterator[bytes | memoryview]:
+        """See `BlockingStore.scan`. Not mapped: a sector that cannot be read must be an error, not a signal."""
+        with _translated(key):
+            if version_id or not (self._objects / key).is_file():
+                raise missing(key)
+            buffer = memoryview(bytearray(SCAN_BYTES))
+            with (self._objects / key).open("rb", buffering=0) as data:
+                os.posix_fadvise(data.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+                while length := data.readinto(buffer):
+                    yield buffer[:length]
+
     def versions(self, key: str) -> list[Version]:
         """See `ObjectStore.versions`."""
         with _translated(key):
@@ -140,7 +151,8 @@ class FileStore:
             for path in files(self._objects / folder):
                 key = path.relative_to(self._objects).as_posix()
                 if key.startswith(prefix):
-                    yield Listed(key, path.stat().st_size)
+                    found = path.stat()
+                    yield Listed(key, found.st_size, Instant(found.st_mtime_ns // 1_000_000))
 
     def retain(self, key: str, version_id: str, until: Instant) -> None:
         """See `BlockingStore.retain`."""

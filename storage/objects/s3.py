@@ -22,7 +22,7 @@ from urllib3.response import BaseHTTPResponse
 
 from domain.clock import Clock, Instant, SystemClock
 from domain.errors import IntegrityError, InvalidInput, NotAuthorized, Refused, StoreUnfit
-from storage.objects.port import CHUNK_BYTES, Head, Listed, Stored, Version, missing
+from storage.objects.port import CHUNK_BYTES, SCAN_BYTES, Head, Listed, Stored, Version, missing
 from storage.objects.s3_wire import CONNECTIONS, PreconditionFailed, S3Client, checksum_hex, object_tags, translated
 
 MAX_OBJECT_BYTES = 5 * 1024**3
@@ -122,6 +122,15 @@ class S3Store:
                 _raise_missing(key, error)
         return _pieces(key, answer)
 
+    def scan(self, key: str, version_id: str) -> Iterator[bytes | memoryview]:
+        """See `BlockingStore.scan`."""
+        with translated(key):
+            try:
+                answer = self._library.get_object(self._bucket, key, version_id=version_id or None)
+            except S3Error as error:
+                _raise_missing(key, error)
+        return _pieces(key, answer, SCAN_BYTES)
+
     def versions(self, key: str) -> list[Version]:
         """See `ObjectStore.versions`."""
         with translated(key):
@@ -135,7 +144,8 @@ class S3Store:
         """See `ObjectStore.list`."""
         with translated(prefix):
             for one in self._library.list_objects(self._bucket, prefix=prefix or None, recursive=True):
-                yield Listed(one.object_name or "", one.size or 0)
+                written_at = Instant.of(one.last_modified) if one.last_modified else None
+                yield Listed(one.object_name or "", one.size or 0, written_at)
 
     def retain(self, key: str, version_id: str, until: Instant) -> None:
         """See `BlockingStore.retain`. COMPLIANCE refuses an earlier time by itself."""
@@ -280,10 +290,10 @@ def _raise_missing(key: str, error: S3Error) -> NoReturn:
     raise error
 
 
-def _pieces(key: str, answer: BaseHTTPResponse) -> Iterator[bytes]:
+def _pieces(key: str, answer: BaseHTTPResponse, length: int = CHUNK_BYTES) -> Iterator[bytes]:
     with translated(key):
         try:
-            yield from answer.stream(CHUNK_BYTES)
+            yield from answer.stream(length)
         finally:
             answer.close()
             answer.release_conn()
