@@ -1,4 +1,6 @@
-"""WHIP: our receiving, to spooled and logged fragments, beside plain aiortc that receives and decodes, in one run.
+"""WHIP: our receiving, to access units and to fragments in the log, beside aiortc receiving and decoding, in one run.
+
+aiortc keeps nothing: to access units is the scope to compare, and to the log what recording costs.
 
 python -m benchmarks.bench_whip [--short] [--streams 1 4] [--window 20] [--rounds 2] [--json FILE]
 """
@@ -13,10 +15,11 @@ from typing import Any
 
 from benchmarks.meter import Reading, measure
 from benchmarks.report import parser, publish, spread, table
-from benchmarks.systems import PlainAiortc, WhipSender, embedded_ingest, pushing
+from benchmarks.systems import PlainAiortc, WhipReceiver, WhipSender, WhipUnits, embedded_ingest, pushing
 from tests.services.process import poll_until
 
 MBIT = 1e6 / 8
+SIDES = ("log", "units", "aiortc")
 
 
 def main() -> None:
@@ -25,8 +28,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="liuhen-bench-") as name:
         for number in range(arguments.rounds):
             for streams in arguments.streams:
-                for side, run in (("liuhen", _liuhen), ("aiortc", _aiortc)):
-                    found = run(Path(name) / f"{side}-{number}-{streams}", streams, arguments)
+                for side in SIDES:
+                    found = _run(side, Path(name) / f"{side}-{number}-{streams}", streams, arguments)
                     runs.append({"side": side, "streams": streams, **found})
                     print("  ".join(f"{key}={value}" for key, value in runs[-1].items()), flush=True)
     summary = [_summary(runs, streams) for streams in arguments.streams]
@@ -45,7 +48,13 @@ def _arguments() -> argparse.Namespace:
     return found
 
 
-def _liuhen(folder: Path, streams: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def _run(side: str, folder: Path, streams: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    if side == "log":
+        return _to_log(folder, streams, arguments)
+    return _to_pictures(WhipUnits if side == "units" else PlainAiortc, folder, streams, arguments)
+
+
+def _to_log(folder: Path, streams: int, arguments: argparse.Namespace) -> dict[str, Any]:
     with (
         embedded_ingest(folder / "ingest", pushing(streams)) as system,
         WhipSender(folder / "sender", system.port, streams=streams) as sender,
@@ -60,17 +69,17 @@ def _liuhen(folder: Path, streams: int, arguments: argparse.Namespace) -> dict[s
         return {**_figures(readings, streams), "mbit_s_per_stream": round(mbit_s, 2)}
 
 
-def _aiortc(folder: Path, streams: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def _to_pictures(kind: type[WhipReceiver], folder: Path, streams: int, arguments: argparse.Namespace) -> dict[str, Any]:
     with (
-        PlainAiortc(folder / "plain") as plain,
-        WhipSender(folder / "sender", plain.port, streams=streams) as sender,
+        kind(folder / "receiver") as receiver,
+        WhipSender(folder / "sender", receiver.port, streams=streams) as sender,
     ):
-        poll_until(lambda: plain.figures()["pictures"] > 5 * streams, "pictures come", 60)
+        poll_until(lambda: receiver.figures()["pictures"] > 5 * streams, "pictures come", 60)
         time.sleep(arguments.settle)
-        pictures = plain.figures()["pictures"]
+        pictures = receiver.figures()["pictures"]
         ends: list[float] = []
-        families = {"receiver": [plain.pid], "sender": [sender.pid]}
-        readings = measure(families, arguments.window, lambda: ends.append(plain.figures()["pictures"]))
+        families = {"receiver": [receiver.pid], "sender": [sender.pid]}
+        readings = measure(families, arguments.window, lambda: ends.append(receiver.figures()["pictures"]))
         fps = (ends[0] - pictures) / readings["receiver"].wall_s / streams
         return {**_figures(readings, streams), "pictures_s_per_stream": round(fps, 1)}
 
@@ -85,27 +94,33 @@ def _figures(readings: dict[str, Reading], streams: int) -> dict[str, Any]:
 
 def _summary(runs: list[dict[str, Any]], streams: int) -> dict[str, Any]:
     row: dict[str, Any] = {"streams": streams}
-    for side in ("liuhen", "aiortc"):
+    for side in SIDES:
         mine = [run for run in runs if run["side"] == side and run["streams"] == streams]
-        rate = "mbit_s_per_stream" if side == "liuhen" else "pictures_s_per_stream"
-        row[f"{side}_{rate}"] = spread([run[rate] for run in mine])["median"]
-        row[side] = {figure: spread([run[figure] for run in mine]) for figure in ("cpu_s_per_stream_s", "pss_mb")}
-    ours, theirs = (row[side]["cpu_s_per_stream_s"]["median"] for side in ("liuhen", "aiortc"))
-    row["times_cheaper"] = round(theirs / ours, 1) if ours else None
+        rate = "mbit_s_per_stream" if side == "log" else "pictures_s_per_stream"
+        row[side] = {figure: spread([run[figure] for run in mine]) for figure in ("cpu_s_per_stream_s", "pss_mb", rate)}
+    theirs = row["aiortc"]["cpu_s_per_stream_s"]["median"]
+    for side in ("log", "units"):
+        ours = row[side]["cpu_s_per_stream_s"]["median"]
+        row[side]["times_cheaper"] = round(theirs / ours, 1) if ours else None
     return row
+
+
+_TITLES = {"log": "Liuhen, to the log", "units": "Liuhen, to access units", "aiortc": "aiortc, decoding"}
 
 
 def _table(summary: list[dict[str, Any]]) -> str:
     rows: list[list[object]] = []
     for row in summary:
-        for side in ("liuhen", "aiortc"):
-            cpu, pss = row[side]["cpu_s_per_stream_s"], row[side]["pss_mb"]["median"]
-            times = f"1/{row['times_cheaper']}" if side == "liuhen" else ""
-            kept_up = f"{row['liuhen_mbit_s_per_stream']} Mb/s"
-            if side == "aiortc":  # short of 25, it could not keep up and its CPU says nothing
-                kept_up = f"{row['aiortc_pictures_s_per_stream']} pictures/s"
+        for side in SIDES:
+            found = row[side]
+            cpu, pss = found["cpu_s_per_stream_s"], found["pss_mb"]["median"]
+            times = f"1/{found['times_cheaper']}" if "times_cheaper" in found else ""
+            if side == "log":
+                kept_up = f"{found['mbit_s_per_stream']['median']} Mb/s"
+            else:  # short of 25, it could not keep up and its CPU says nothing
+                kept_up = f"{found['pictures_s_per_stream']['median']} pictures/s"
             spent = f"{cpu['median']:.4f} ({cpu['best']:.4f})"
-            rows.append([row["streams"], side, spent, f"{pss:.0f} MB", kept_up, times])
+            rows.append([row["streams"], _TITLES[side], spent, f"{pss:.0f} MB", kept_up, times])
     return table(["streams", "", "CPU-s a stream-s (best)", "PSS", "a stream", "CPU ratio"], rows)
 
 

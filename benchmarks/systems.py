@@ -175,17 +175,17 @@ class Ffmpeg(Server):
         poll_until(lambda: self.written_bytes() > 100_000, "FFmpeg writes", 30)
 
 
-class PlainAiortc(Server):
-    """aiortc receiving and decoding: `benchmarks.whip_plain`."""
+class WhipReceiver(Server):
+    """One that counts what it receives."""
 
-    name = "aiortc"
+    module: str
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.port = free_port()
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "benchmarks.whip_plain", str(self.port)]
+        return [sys.executable, "-m", self.module, str(self.port)]
 
     def environment(self) -> Mapping[str, str]:
         return {"PYTHONPATH": str(ROOT)}
@@ -194,9 +194,23 @@ class PlainAiortc(Server):
         return accepts(self.port)
 
     def figures(self) -> dict[str, float]:
-        """Pictures decoded so far, and the longest time between two."""
+        """Pictures so far, and what else it counts."""
         found: dict[str, float] = httpx.get(f"http://127.0.0.1:{self.port}/figures", timeout=10).json()
         return found
+
+
+class PlainAiortc(WhipReceiver):
+    """aiortc receiving and decoding: `benchmarks.whip_plain`."""
+
+    name = "aiortc"
+    module = "benchmarks.whip_plain"
+
+
+class WhipUnits(WhipReceiver):
+    """Ours to access units: `benchmarks.whip_units`."""
+
+    name = "units"
+    module = "benchmarks.whip_units"
 
 
 class WhipSender(Server):
