@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import InvalidMedia
+from streams.analysis.tiles import tiles_of
 from streams.analysis.wire import MAX_PICTURE_HEIGHT, PICTURE_WIDTH, Picture
 
 CODECS: Final = frozenset({"h264", "hevc", "aac", "pcm_alaw", "pcm_mulaw", "opus", "libopus"})
@@ -142,14 +143,24 @@ def measure(frame: Any) -> Picture:
     if frame.format.name not in _PLANAR:
         frame = frame.reformat(format="yuv420p")
     luma = _plane(frame.planes[0])
-    mean, deviation = cv2.meanStdDev(luma)
     height = max(1, round(frame.height * PICTURE_WIDTH / frame.width))
     if height > MAX_PICTURE_HEIGHT:
         msg = f"a picture of {frame.width}x{frame.height}"
         raise ValueError(msg)
-    small = cv2.resize(luma, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(luma, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
     colour = sum(float(np.abs(_plane(plane)[::4, ::4].astype(np.int16) - 128).mean()) for plane in frame.planes[1:3])
-    return Picture(float(mean[0][0]), float(deviation[0][0]), colour / 2, height, small.tobytes())
+    return Picture(float(cv2.mean(luma)[0]), contrast(small), colour / 2, height, small.tobytes())
+
+
+def contrast(small: NDArray[np.uint8]) -> float:
+    """Return the standard deviation of Y over the three quarters of the tiles that have the least in themselves.
+
+    A caption that the camera burns in, or a chink of light at an edge, must not make a covered lens look like a view.
+    """
+    tiles = [cv2.meanStdDev(tile) for tile in tiles_of(small) if tile.size]
+    found = sorted((float(deviation[0][0]) ** 2, float(mean[0][0])) for mean, deviation in tiles)
+    kept = np.array(found[: len(found) - len(found) // 4])
+    return float(np.sqrt(kept[:, 0].mean() + kept[:, 1].var()))
 
 
 def _plane(plane: Any) -> NDArray[np.uint8]:

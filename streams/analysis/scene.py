@@ -1,7 +1,8 @@
 """What one camera has been looking at: how sharp a picture is, how much it changed, whether it shows the same place.
 
 **Sharp.** The variance of the Laplacian, tile by tile, and the mean of the middle half of the tiles: burnt-in captions
-stay sharp when the lens is not, and a person who walks by changes a few tiles only.
+stay sharp when the lens is not, and a person who walks by changes a few tiles only. A sensor's noise stays too, and is
+taken out: a second filter, which sees noise as well but no edges (Immerkær, 1996), tells how much of it there is.
 
 **Change.** An encoder that is given the same picture again and again still varies its quantiser, and goes back and
 forth between a few pictures that differ by a level here and there. A picture that equals one of the last few, to the
@@ -28,6 +29,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.analysis.tiles import tiles_of
 from streams.analysis.wire import PICTURE_WIDTH, Picture
 
 THUMB: Final = (64, 36)
@@ -38,9 +40,13 @@ NOISE: Final = 3.0
 """Levels of Y; a flat surface is not made a pattern of its noise."""
 FLAT: Final = 0.05
 """Where less than this is left, there is nothing to recognise."""
+BLIND: Final = 4.0
+"""Contrast below which next to nothing is seen, as for `picture.covered`."""
 FOLLOW_MS: Final = 900_000
 SETTLE: Final = 8
 """So many first pictures count alike."""
+TRUSTED: Final = 3
+"""So many pictures that agree make a reference; the very first may show somebody before the lens."""
 SAME: Final = 0.5
 """Correlation from which a picture agrees with a reference."""
 ADOPT_MS: Final = 6 * 3_600_000
@@ -51,8 +57,9 @@ COLOURED: Final = 4.0
 FORGET_MS: Final = 600_000
 """A picture so much older is not the one before."""
 
-TILES: Final = (8, 6)
-"""Across and down."""
+GRAIN: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+GRAIN_GAIN: Final = 20 / 36
+"""White noise comes through the Laplacian with 20 times its variance, and through `GRAIN` with 36 times."""
 DIGESTS: Final = 16
 
 View = NDArray[np.float32]
@@ -118,8 +125,11 @@ def see(memory: Memory, picture: Picture, at: int) -> Figures:
 
 def _sharpness(small: NDArray[np.uint8]) -> float:
     edges = cv2.Laplacian(small, cv2.CV_32F)
-    tiles = [tile for band in np.array_split(edges, TILES[1]) for tile in np.array_split(band, TILES[0], axis=1)]
-    found = np.sort([float(tile.var()) if tile.size else 0.0 for tile in tiles])
+    grain = cv2.filter2D(small, cv2.CV_32F, GRAIN)
+    pairs = zip(tiles_of(edges), tiles_of(grain), strict=True)
+    found = np.sort(
+        [max(0.0, float(one.var()) - GRAIN_GAIN * float(two.var())) if one.size else 0.0 for one, two in pairs]
+    )
     quarter = len(found) // 4
     return float(found[quarter : len(found) - quarter].mean())
 
@@ -138,6 +148,8 @@ def _change(memory: Memory, small: bytes, at: int) -> float | None:
 
 
 def _shift(memory: Memory, picture: Picture, small: NDArray[np.uint8], at: int) -> float | None:
+    if picture.contrast < BLIND:
+        return None  # a cover is grey too, and no reference
     if picture.colour < GREY:
         memory.grey = True
     elif picture.colour > COLOURED:
@@ -155,6 +167,8 @@ def _shift(memory: Memory, picture: Picture, small: NDArray[np.uint8], at: int) 
         _follow(reference, found, at)
     else:
         _consider(memory, found, at)
+        if reference.pictures < TRUSTED:
+            return None
     return min(1.0, max(0.0, 1 - agreement))
 
 
@@ -182,13 +196,15 @@ def _follow(reference: Reference, found: View, at: int) -> None:
 
 
 def _consider(memory: Memory, found: View, at: int) -> None:
-    """Watch another view; adopt it when it has been there for long."""
+    """Watch another view; adopt it when it has been there for long, or longer than a reference that is hardly one."""
     other = memory.others.get(memory.grey)
     if other is None or correlation(found, other[1].array()) < SAME:
         memory.others[memory.grey] = (at, Reference(found.tobytes(), 1, at))
         return
     since, reference = other
     _follow(reference, found, at)
-    if at - since >= ADOPT_MS and reference.pictures >= ADOPT_PICTURES:
+    young = memory.references[memory.grey].pictures
+    meant = at - since >= ADOPT_MS and reference.pictures >= ADOPT_PICTURES
+    if meant or (young < TRUSTED and reference.pictures > young):
         memory.references[memory.grey] = reference
         del memory.others[memory.grey]

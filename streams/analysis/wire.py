@@ -37,7 +37,7 @@ class Picture(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         luma: Mean of Y.
-        contrast: Standard deviation of Y.
+        contrast: Standard deviation of Y, without what captions add; see `streams.analysis.decoding.contrast`.
         colour: Mean distance of U and V from grey.
         height: Of `small`.
         small: Y scaled to a width of `PICTURE_WIDTH`, row by row, one byte each.

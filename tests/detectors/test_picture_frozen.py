@@ -59,3 +59,16 @@ def test_flapping_is_said_once_at_most(phase: int) -> None:
     calm = observations(65, 105, 1, change=0.0)
     assert found(day, flap, ticks(0, 800)) == []
     assert len(found(day, calm, flap, ticks(0, 800))) == 1
+
+
+def test_an_encoder_that_never_quite_repeats_itself_breaks_no_row() -> None:
+    """Rate control moves between quantisers: less than this camera's noise, more than nothing."""
+    still = [observation(45 + 4 * n, change=0.0 if n % 3 == 0 else 0.0012) for n in range(20)]
+    (first, last) = found(observations(5, 45), still, observations(125, 145))
+    assert story([first, last]) == [("opened", 81, 40.5), ("closed", 133, 120.5)]
+
+
+def test_a_view_that_becomes_quiet_is_over_after_a_minute() -> None:
+    calm = observations(85, 205, change=0.003)
+    assert story(found(observations(5, 45), observations(45, 85, change=0.0), calm))[1:] == [("closed", 153, 140.5)]
+    assert found(observations(5, 45), calm) == []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streams.analysis.decoding import contrast
 from streams.analysis.memories import MAX_RECORDERS, Memories
 from streams.analysis.scene import ADOPT_MS, Figures, Memory, see
 from streams.analysis.wire import PICTURE_WIDTH, Picture
@@ -148,3 +149,37 @@ def test_memories_are_bounded(tmp_path: Path) -> None:
     for number in range(1, MAX_RECORDERS + 1):
         memories.of(f"r{number}")
     assert memories.of("r0") is not first
+
+
+def test_somebody_before_the_lens_at_the_very_beginning_makes_no_reference() -> None:
+    coat = np.full((HEIGHT, PICTURE_WIDTH), 60.0) + 25 * np.sin(np.arange(PICTURE_WIDTH) / 9)
+    pictures = [*(taken(coat, seed=n) for n in range(2)), *(taken(room(1), seed=n) for n in range(2, 30))]
+    assert max(shifts(watch(Memory(), pictures))) < 0.3
+
+
+def test_a_cover_is_no_place() -> None:
+    memory = Memory()
+    pale, black = {"colour": 3.0}, np.full((HEIGHT, PICTURE_WIDTH), 20.0)
+    watch(memory, [taken(room(1), seed=n, colour=8.0) for n in range(10)])
+    watch(memory, [taken(black, seed=n, colour=0.1) for n in range(10)], 100)
+    back = watch(memory, [taken(room(1), seed=n, **pale) for n in range(10)], 200)
+    assert len(shifts(back)) == 10
+    assert max(shifts(back)) < 0.3
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 4.0])
+def test_noise_is_not_sharpness(noise: float) -> None:
+    def sharpness(scene: Grey) -> float:
+        return watch(Memory(), [taken(scene, noise=noise)])[0].sharpness
+
+    soft = np.asarray(cv2.GaussianBlur(room(1), (0, 0), 5), np.float64)
+    assert sharpness(soft) < 0.1 * sharpness(room(1))
+
+
+def test_a_caption_is_no_contrast() -> None:
+    covered = np.random.default_rng(1).normal(20, 2, (HEIGHT, PICTURE_WIDTH)).clip(0, 255).astype(np.uint8)
+    covered[:22] = 6
+    cv2.putText(covered, "CAM 3  2026-03-02 09:00:00", (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.55, 255, 1)
+    assert covered.std() > 10
+    assert contrast(covered) < 3
+    assert contrast(room(1).clip(0, 255).astype(np.uint8)) > 20
