@@ -197,6 +197,23 @@ async def test_a_session_that_the_device_opened_is_the_devices_to_end(rig: Rig, 
     assert rig.ingest.kinds() == ["SessionOpened"]
 
 
+async def test_a_session_that_was_ended_through_another_worker_is_recorded_into_no_more(rig: Rig, coded: Coded) -> None:
+    async with WhipClient(rig.http, coded) as client:
+        await client.publish()
+        await until(lambda: len(rig.ingest.feeds[0].of(0)) > 1)
+        now = SystemClock().now()
+        session_id = rig.ingest.feeds[0].session_id
+        ended = SessionEnded(at=now, recorder_id="cam-1", session_id=session_id, completed_at=now)
+        await rig.ingest.record(ended)  # as read from the log
+        await until(lambda: rig.ingest.feeds[0].closed == 1)
+        assert rig.service.ended[Ending.SESSION_ENDED] == 1
+    async with WhipClient(rig.http, coded) as client:
+        await client.publish()
+        assert rig.ingest.feeds[1].session_id != session_id
+        await client.delete()
+    await until(lambda: rig.ingest.kinds() == ["SessionOpened", "SessionEnded"] * 2)
+
+
 async def test_a_second_publish_takes_over_once_it_is_connected(rig: Rig, coded: Coded) -> None:
     async with WhipClient(rig.http, coded) as first:
         await first.publish()

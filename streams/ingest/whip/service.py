@@ -28,6 +28,8 @@ from streams.ingest.whip.options import WhipOptions
 from streams.ingest.whip.peer import CALM_S, Ending, WhipPeer
 from streams.ingest.whip.transport import Workspace, new_certificate
 
+SESSIONS_EVERY_S: Final = 1.0
+"""How often it is looked whether another worker has ended a session that is recorded into here."""
 _RENEW_BEFORE: Final = timedelta(days=3)
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class WhipService:
         self._workspace = Workspace()
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
+        self._looked_s = 0.0
         self._closed = False
 
     @property
@@ -204,5 +207,14 @@ class WhipService:
         for peer in self.peers:
             if peer.due_s <= now_s:
                 peer.tick(now_s, self._options.silent_after_s)
+        if now_s - self._looked_s >= SESSIONS_EVERY_S:
+            self._looked_s = now_s
+            self._part_from_ended()
         if self._peers:
             self._start_ticking()
+
+    def _part_from_ended(self) -> None:
+        """Let peers go whose session was ended through another worker: an end is for ever; they begin another."""
+        for peer in self.peers:
+            if self._ingest.session_state(peer.feed.session_id) == "ended":
+                self._spawn(self._finish(peer, Ending.SESSION_ENDED))
