@@ -123,7 +123,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Context(NamedTuple):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """What a detector may know beside its own state.
 
     Attributes:

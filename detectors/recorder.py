@@ -153,7 +153,7 @@ class Recorder:
         self._books_raw: msgspec.Raw | None = state.books
         self._books = _books_decoder.decode(state.books)
         self._context: Context | None = None
-        # By the detectors' places: MessagePack where no event has touched it since, the state where one has.
+        # By the detectors' places: MessagePack as long as no event has touched it, the state where one has.
         self._raw: list[msgspec.Raw | None] = [None] * len(rules.detectors)
         self._states: list[Any] = [None] * len(rules.detectors)
         self._wakes = [_NEVER] * len(rules.detectors)
@@ -166,9 +166,11 @@ class Recorder:
 
     def save(self) -> bytes:
         """Return the state as MessagePack; the same state gives the same bytes."""
-        raw, wakes, detectors = self._raw, self._wakes, self._rules.detectors
+        wakes, detectors = self._wakes, self._rules.detectors
+        # What stands decoded is not kept as bytes besides: that would be a fifth more memory.
+        raw = list(self._raw)
         for place, state in enumerate(self._states):
-            if state is not None and raw[place] is None:
+            if state is not None:
                 raw[place] = msgspec.Raw(_encoder.encode(state))
         if self._knowledge_raw is None:
             self._knowledge_raw = msgspec.Raw(_encoder.encode(self._knowledge))
@@ -336,7 +338,7 @@ class Recorder:
         if context is None or context.now != self._now:
             context = self._context = self._context_now()
         if late:
-            context = context._replace(late=True)
+            context = msgspec.structs.replace(context, late=True)
         for place, detector in self._rules.wanting(kind):
             self._step(place, detector, event, context, findings)
         self._next_wake = min(self._wakes, default=_NEVER)
@@ -383,7 +385,6 @@ class Recorder:
             return
         if after is not state:
             states[place] = after
-            self._raw[place] = None
         self._wakes[place] = _NEVER if wake_at is None else wake_at
         if said:
             findings.extend(said)
@@ -391,7 +392,7 @@ class Recorder:
     def _decoded(self, place: int, detector: Detector) -> Any:
         raw = self._raw[place]
         state = detector.state_type() if raw is None else _state_decoder(detector.state_type).decode(raw)
-        self._states[place] = state
+        self._states[place], self._raw[place] = state, None
         return state
 
 

@@ -70,6 +70,12 @@ class RecordingUnexplainedStop:
     def step(self, state: Any, event: AnyEvent, context: Context) -> Step:
         """Answer to one event or tick."""
         before: State = state
+        if isinstance(event, Fragment | Observation) and _is_calm(before):
+            if isinstance(event, Observation) or context.is_late(event):
+                return Step(before)  # nobody asks for what was said
+            watch = before.watches.get(event.session_id)
+            if watch is not None:
+                return Step(_recorded_on(before, watch, event, context))
         desk = Desk(context, policy_of(context), [], dict(before.watches))
         word = before.word
         # What stands late counts where it only takes blame away or ends something.
@@ -86,6 +92,22 @@ class RecordingUnexplainedStop:
         if word is not before.word or desk.changed(before.watches):
             after = State(desk.watches, word)
         return Step(after, desk.findings, min((at for at in (silent_at, due_at) if at is not None), default=None))
+
+
+def _is_calm(state: State) -> bool:
+    """Tell whether there is no stop to think of, and no word of one: nearly always."""
+    if state.word is not None and not state.word.recording:
+        return False
+    return not any(watch.stops or watch.ended for watch in state.watches.values())
+
+
+def _recorded_on(state: State, watch: Watch, event: Fragment, context: Context) -> State:
+    reached = int(min(event.captured_at + ms(event.duration_s), event.at))
+    session = context.knowledge.sessions.get(event.session_id)
+    if reached <= watch.end or (session is not None and session.phase == "ended"):
+        return state
+    after = msgspec.structs.replace(watch, end=reached, used=context.now)
+    return State({**state.watches, event.session_id: after}, state.word)
 
 
 def _took(desk: Desk, event: AnyEvent, word: Word | None) -> Word | None:

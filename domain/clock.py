@@ -30,13 +30,12 @@ class Instant(int):
         if moment.tzinfo is None:
             msg = f"time without offset: {text!r}"
             raise ValueError(msg)
-        return cls.of(moment)
+        return cls((moment - _EPOCH) // _MILLISECOND)
 
     @classmethod
     def of(cls, moment: datetime) -> Instant:
         """Convert an aware datetime, exactly, without passing through a float."""
-        delta = moment - _EPOCH
-        return cls((delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000)
+        return cls((moment - _EPOCH) // _MILLISECOND)
 
     @classmethod
     def of_seconds(cls, seconds: float) -> Instant:
@@ -62,6 +61,7 @@ class Instant(int):
         return f"Instant({self.rfc3339()})"
 
 
+_MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_CHINA = _EPOCH.astimezone(CHINA)
 
