@@ -1,4 +1,4 @@
-"""How long evidence is kept: the commands `liuhen hold` and `liuhen retention`, which `liuhen.py` adds to its own."""
+"""How evidence is kept: the commands `liuhen hold`, `retention` and `ledger`, which `liuhen.py` adds to its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Handler = Callable[[argparse.Namespace, "House"], Coroutine[Any, Any, int]]
 
 
 def add_commands(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.Namespace], int]]) -> None:
-    """Add both commands.
+    """Add them all.
 
     Args:
         commands: What `add_subparsers` returned.
@@ -42,6 +42,16 @@ def add_commands(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.
     one.add_argument("--session", metavar="ID")
     one.add_argument("--all", action="store_true", help="those that were lifted too")
     _add_retention(commands, wrapped)
+    _add_ledger(commands, wrapped)
+
+
+def _add_ledger(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.Namespace], int]]) -> None:
+    ledger = commands.add_parser("ledger", help="the custody ledger: its keys, its checkpoints, proofs from it")
+    ledger = ledger.add_subparsers(required=True, metavar="WHAT")
+    _sub(ledger, "key", "the public keys that its checkpoints are checked with", wrapped(_keys))
+    _sub(ledger, "checkpoint", "sign what is new, carry it to every place, and show the last one", wrapped(_checkpoint))
+    one = _sub(ledger, "prove", "an entry, and the proof that it is in the ledger", wrapped(_prove))
+    one.add_argument("index", type=int, metavar="INDEX")
 
 
 def _add_retention(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.Namespace], int]]) -> None:
@@ -219,6 +229,47 @@ async def _receipt(arguments: argparse.Namespace, house: House) -> int:
     import json
 
     _say(json.dumps(await (await _desk(house)).receipt(arguments.key), ensure_ascii=False, indent=2))
+    return 0
+
+
+async def _keys(_: argparse.Namespace, house: House) -> int:
+    from pathlib import Path
+
+    from storage.ledger.keys import load_keys
+
+    for key in load_keys(Path(house.settings.ledger_key_file), house.settings.ledger_origin).trusted:
+        _say(str(key))
+    return 0
+
+
+async def _checkpoint(_: argparse.Namespace, house: House) -> int:
+    """The last checkpoint on standard output, troubles on standard error; 1 where the ledger is not what it was."""
+    from pathlib import Path
+
+    from storage.ledger.keeper import keeper
+    from storage.ledger.keys import load_keys
+
+    settings, ledger = house.settings, await house.ledger()
+    keys = load_keys(Path(settings.ledger_key_file), settings.ledger_origin)
+    keeps = keeper(settings, ledger, keys, await house.store(), house.clock)
+    house.stack.push_async_callback(keeps.close)
+    state = await keeps.turn()
+    for name, trouble in {**state.troubles, **{one.name: one.trouble for one in state.places if one.trouble}}.items():
+        sys.stderr.write(f"{name}: {trouble}\n")
+    newest = await ledger.latest_checkpoint()
+    sys.stdout.write("" if newest is None else newest.note)
+    return 1 if state.faults else 0
+
+
+async def _prove(arguments: argparse.Namespace, house: House) -> int:
+    """The entry's line, an empty one, and the proof (C2SP tlog-proof)."""
+    from storage.ledger.proof import prove
+
+    ledger = await house.ledger()
+    proof = await prove(ledger, arguments.index)
+    async for _, line in ledger.read(arguments.index, arguments.index + 1):
+        _say(f"{line.decode()}\n")
+    sys.stdout.write(proof.text())
     return 0
 
 

@@ -1,5 +1,6 @@
 """The command line as a person or a script uses it: exit codes, what is said where, and nothing left behind."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from domain.clock import Instant
+from storage.ledger.checkpoint import open_checkpoint
+from storage.ledger.entry import Entry
+from storage.ledger.ledger import Ledger
+from storage.ledger.note import VerifierKey
+from storage.ledger.proof import parse_proof
 from tests.services.liuhen import Liuhen
 from tests.services.process import accepts, free_port, poll_until
 
@@ -191,6 +198,26 @@ def test_doctor_says_what_is_wrong_with_the_ledger(
     assert done.returncode == 3
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("FAULT") and line.split()[1] == part)
     assert says in line
+
+
+def test_the_ledger_shows_its_key_its_checkpoint_and_a_proof(tmp_path: Path) -> None:
+    key = liuhen(tmp_path, "ledger", "key")
+    assert (key.returncode, key.stdout) == (0, (tmp_path / "data/ledger.key.pub").read_text())
+    asyncio.run(_append(f"sqlite:///{tmp_path}/data/ledger.db"))
+    made = liuhen(tmp_path, "ledger", "checkpoint")
+    assert made.returncode == 0, made.stderr
+    keys = [VerifierKey.parse(key.stdout)]
+    assert open_checkpoint(made.stdout, keys).size == 3
+    proved = liuhen(tmp_path, "ledger", "prove", "1")
+    line, _, proof = proved.stdout.partition("\n\n")
+    assert parse_proof(proof).check(line.encode(), keys).size == 3
+    assert liuhen(tmp_path, "ledger", "prove", "3").returncode == 2
+
+
+async def _append(address: str) -> None:
+    ledger = await Ledger.connect(address)
+    await ledger.append([Entry(kind="access", at=Instant(number), body={}) for number in range(3)])
+    await ledger.close()
 
 
 def test_a_port_that_is_taken_is_3(tmp_path: Path) -> None:
