@@ -188,6 +188,7 @@ class S3Store:
         version = self._put_probe(key, first)
         self._probe_create_only(key)
         self._probe_lock(key, version)
+        self._probe_hold(key, version)
 
     def close(self) -> None:
         """Close every connection."""
@@ -262,6 +263,16 @@ class S3Store:
             return
         msg = f"bucket {self._bucket}: a locked object could be deleted"
         raise StoreUnfit(msg)
+
+    def _probe_hold(self, key: str, version: str) -> None:
+        for on in (True, False):
+            self.hold(key, version, on)
+            found = self.head(key, version)
+            if found is None or found.legal_hold is not on:
+                msg = (
+                    f"bucket {self._bucket}: a legal hold cannot be set and lifted; the server needs object lock whole"
+                )
+                raise StoreUnfit(msg)
 
     def _drop_old_probes(self) -> None:
         for old in list(self.list(_PROBES)):

@@ -26,11 +26,20 @@ class Middlebox:
         minio: The server behind.
         drop: Request headers that it leaves out.
         replace: Request headers that it gives another value.
+        swallow: A sub-resource (`legal-hold`) whose PUT it answers with success and does not pass on.
     """
 
-    def __init__(self, minio: MinioServer, *, drop: frozenset[str] = frozenset(), replace: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        minio: MinioServer,
+        *,
+        drop: frozenset[str] = frozenset(),
+        replace: Mapping[str, str] | None = None,
+        swallow: str = "",
+    ) -> None:
         self._http = urllib3.PoolManager(retries=False)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(minio, self._http, drop, replace))
+        handler = _handler(minio, self._http, drop, replace or {}, swallow)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="middlebox")
 
     @property
@@ -52,13 +61,18 @@ class Middlebox:
 
 
 def _handler(
-    minio: MinioServer, http: urllib3.PoolManager, drop: frozenset[str], replace: Mapping[str, str]
+    minio: MinioServer, http: urllib3.PoolManager, drop: frozenset[str], replace: Mapping[str, str], swallow: str
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if self.command == "PUT" and swallow and swallow in self.path.partition("?")[2]:
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             kept = {k.lower(): v for k, v in self.headers.items() if k.lower() not in _ITS_OWN | drop}
             kept |= {name: value for name, value in replace.items() if name in kept}
             url = urlsplit(f"http://{minio.endpoint}{self.path}")

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from minio import Minio
@@ -279,27 +280,31 @@ async def test_a_lock_ends_by_itself_and_a_hold_does_not(s3: tuple[Shelf, Minio]
 
 @pytest.mark.minio
 @pytest.mark.parametrize(
-    ("drop", "replace", "said"),
+    ("fault", "said"),
     [
-        ({"if-none-match"}, {}, "overwrites in spite of If-None-Match"),
-        ({"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"}, {}, "put with a COMPLIANCE lock does not"),
-        (set(), {"x-amz-object-lock-mode": GOVERNANCE}, "put with a COMPLIANCE lock does not"),
+        ({"drop": frozenset({"if-none-match"})}, "overwrites in spite of If-None-Match"),
+        (
+            {"drop": frozenset({"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"})},
+            "put with a COMPLIANCE lock does not",
+        ),
+        ({"replace": {"x-amz-object-lock-mode": GOVERNANCE}}, "put with a COMPLIANCE lock does not"),
+        ({"swallow": "legal-hold"}, "a legal hold cannot be set"),
     ],
-    ids=["overwrites", "does not lock", "locks so that root can undo it"],
+    ids=["overwrites", "does not lock", "locks so that root can undo it", "does not hold"],
 )
 async def test_an_endpoint_that_ignores_what_keeps_evidence_is_refused(
-    minio: MinioServer, drop: set[str], replace: dict[str, str], said: str
+    minio: MinioServer, fault: dict[str, Any], said: str
 ) -> None:
     bucket = f"b-{uuid.uuid4().hex}"
     minio.client().make_bucket(bucket, object_lock=True)
-    with Middlebox(minio, drop=frozenset(drop), replace=replace) as gateway:
+    with Middlebox(minio, **fault) as gateway:
         address = f"s3://{minio.access_key}@{gateway.endpoint}/{bucket}?tls=0"
         store = connect(Settings(store=address, store_secret=minio.secret_key))
         with pytest.raises(StoreUnfit, match=said) as caught:
             await store.probe()
         assert bucket in str(caught.value)
         await store.close()
-    with Middlebox(minio, replace={}) as gateway:  # the gateway itself is not what is refused
+    with Middlebox(minio) as gateway:  # the gateway itself is not what is refused
         address = f"s3://{minio.access_key}@{gateway.endpoint}/{bucket}?tls=0"
         store = connect(Settings(store=address, store_secret=minio.secret_key))
         await store.probe()
