@@ -1,0 +1,1 @@
+"""Evidence packages: what leaves the house, and how anybody can prove it."""
