@@ -29,7 +29,10 @@ from streams.ingest.whip.transport import PeerTransport, Workspace
 CALM_S: Final = 0.1
 """How often a peer is looked after: packets are read, reports, arrival times, limits and requests are sent."""
 URGENT_S: Final = 0.02
-"""The same while packets are missing, and where the kernel has little room for what is not read yet."""
+"""The same where packets go missing, and where the kernel has little room for what is not read yet."""
+LOSSY_S: Final = 5.0
+"""So long after a packet was missing a path counts as one that loses, as it does at first: senders keep little to send
+again."""
 
 # A recording may wait longer than a call: twice the round trip of a bad mobile link, and under the second at which a
 # gap counts.
@@ -106,6 +109,7 @@ class WhipPeer:
         self._extension_id = max(track.transport_cc_id for track in offer.tracks)
         self.due_s = self._calm_due_s = _after(self.heard_s, CALM_S)
         self._is_hasty = False
+        self._urgent_until_s = 0.0
         self._advice = AdviceSchedule(self._ssrc) if "goog-remb" in feedback_for(offer.video) else None
         self._media_ssrc = 0
         self._notes = Notes(feed, self.tracks)
@@ -124,35 +128,45 @@ class WhipPeer:
         self.heard_s = self._clock.monotonic()
         self.connected = True
         self._is_hasty = self.transport.room_s < CALM_S
+        self._urgent_until_s = self.heard_s + LOSSY_S  # nobody knows the path yet, and the first keyframe is coming
+        self.due_s = _after(self.heard_s, URGENT_S)
 
     def tick(self, now_s: float, silent_after_s: float) -> None:
         """Do what time asks for; called when it is `due_s`."""
-        if self._ended or not self.connected:
+        if not self._read(now_s, silent_after_s):
             self.due_s = _after(now_s, CALM_S)
             return
+        calm = now_s >= self._calm_due_s
+        for track in self.tracks:
+            self._look_after(track, now_s, calm=calm)
+        if calm:
+            self._calm_due_s = _after(now_s, CALM_S)
+            self._tick_calm(now_s)
+        if self._is_hasty or any(track.is_waiting for track in self.tracks):
+            self._urgent_until_s = now_s + LOSSY_S
+        self.due_s = _after(now_s, URGENT_S) if now_s < self._urgent_until_s else self._calm_due_s
+
+    def _read(self, now_s: float, silent_after_s: float) -> bool:
+        """Take what has come; False where the peer is not there, or no more."""
+        if self._ended or not self.connected:
+            return False
         before = self.packets
         self.transport.receive()
-        if self._ended:
-            return
         if self.packets != before:
             self.heard_s = now_s
         elif now_s - self.heard_s >= silent_after_s:
             self._end(Ending.SILENT)
+        return not self._ended
+
+    def _look_after(self, track: TrackReceiver, now_s: float, *, calm: bool) -> None:
+        """Give out what has waited long enough, and answer its sender, where one of them is due."""
+        due_s = track.wake_at_s
+        if due_s is not None and due_s <= now_s:
+            self._give(track.poll(now_s))
+        elif not calm:
             return
-        calm = now_s >= self._calm_due_s
-        for track in self.tracks:
-            due_s = track.wake_at_s
-            if due_s is not None and due_s <= now_s:
-                self._give(track.poll(now_s))
-            elif not calm:
-                continue
-            if feedback := track.feedback(now_s):
-                self.transport.send_rtcp(feedback)
-        if calm:
-            self._calm_due_s = _after(now_s, CALM_S)
-            self._tick_calm(now_s)
-        urgent = self._is_hasty or any(track.is_waiting for track in self.tracks)
-        self.due_s = _after(now_s, URGENT_S) if urgent else self._calm_due_s
+        if feedback := track.feedback(now_s):
+            self.transport.send_rtcp(feedback)
 
     def _tick_calm(self, now_s: float) -> None:
         if self._arrivals is not None and (report := self._arrivals.feedback(self._media_ssrc)):

@@ -151,6 +151,7 @@ class WhipService:
             await self._finish(peer, Ending.UNCONNECTED)
             return
         peer.begin()
+        self._start_ticking()
         others = [other for other in self._peers.get(peer.feed.recorder_id, ()) if other is not peer]
         for other in others:
             await self._finish(other, Ending.REPLACED)
@@ -195,11 +196,12 @@ class WhipService:
             _log.error("a WHIP task failed", exc_info=error)
 
     def _start_ticking(self) -> None:
-        if self._timer is None:
-            now_s = self._clock.monotonic()
-            due_s = min((peer.due_s for peer in self.peers), default=now_s + CALM_S)
-            # A timer keeps whole milliseconds: one more, or it may come just too early.
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s) + 0.001, self._tick)
+        if self._timer is not None:
+            self._timer.cancel()
+        now_s = self._clock.monotonic()
+        due_s = min((peer.due_s for peer in self.peers), default=now_s + CALM_S)
+        # A timer keeps whole milliseconds: one more, or it may come just too early.
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s) + 0.001, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
