@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_MEMORY_LOOKS = 10
+"""What a single look finds depends on how many segments happen to end just then."""
 
 
 class Reading(NamedTuple):
@@ -17,7 +19,7 @@ class Reading(NamedTuple):
     Attributes:
         cpu_s: User and system time, children that ended meanwhile included.
         wall_s: Length of the window.
-        pss_bytes: Proportional set size at its end: shared pages counted once among those who share them.
+        pss_bytes: Proportional set size, shared pages counted once among those who share them: mean over the window.
     """
 
     cpu_s: float
@@ -67,7 +69,7 @@ def measure(
     Args:
         families: Process ids by name; descendants count.
         window_s: How long.
-        at_end: Called once the window is over, before memory is looked at.
+        at_end: Called once the window is over.
     """
 
     def members(name: str) -> list[int]:
@@ -75,12 +77,18 @@ def measure(
 
     before = {name: cpu_s(members(name)) for name in families}
     began_s = time.monotonic()
-    time.sleep(window_s)
+    memory: dict[str, list[int]] = {name: [] for name in families}
+    for look in range(_MEMORY_LOOKS):
+        time.sleep(max(0.0, began_s + window_s * (look + 1) / _MEMORY_LOOKS - time.monotonic()))
+        for name in families:
+            memory[name].append(pss_bytes(members(name)))
     after = {name: cpu_s(members(name)) for name in families}
     wall_s = time.monotonic() - began_s
     if at_end is not None:
         at_end()
-    return {name: Reading(after[name] - before[name], wall_s, pss_bytes(members(name))) for name in families}
+    return {
+        name: Reading(after[name] - before[name], wall_s, sum(memory[name]) // _MEMORY_LOOKS) for name in families
+    }
 
 
 def threads_cpu_s(pid: int) -> dict[str, float]:

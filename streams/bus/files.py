@@ -35,6 +35,10 @@ class Files:
         """Return when the file's data, and its length, are on the disk."""
         os.fdatasync(descriptor)
 
+    def forget(self, descriptor: int, start: int, stop: int) -> None:
+        """Let the kernel drop synced bytes from memory; who reads them gets them from the disk."""
+        os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_DONTNEED)
+
     def truncate(self, descriptor: int, length: int) -> None:
         """Cut the file off."""
         os.ftruncate(descriptor, length)

@@ -18,6 +18,9 @@ from streams.bus.recovery import SUFFIX, recover
 from streams.bus.waiting import Bell
 
 _JOIN_BYTES = 32_768
+_CACHED_BYTES = 8_000_000
+"""Of the last part so much, and up to twice as much, is left in memory for readers; what is older makes room for what
+comes. A page that was in use a moment ago costs less to fill than one that the machine has to find."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class PartitionLog:
         self._descriptor: int | None = None
         self._pending: Mark | None = None  # written, not yet synced
         self._seal_first = False
+        self._cached_from = 0
 
     def open(self) -> None:
         """Recover what is there.
@@ -144,6 +148,10 @@ class PartitionLog:
         # Not synced itself: the mark may fall behind the truth, but never run ahead of it.
         self._files.write(descriptor, [encode_mark(self._pending)], MARK_AT)
         self.parts[-1].synced, self._pending = self._pending, None
+        end = self.parts[-1].synced.position
+        if end - self._cached_from >= 2 * _CACHED_BYTES:
+            self._files.forget(descriptor, self._cached_from, end - _CACHED_BYTES)
+            self._cached_from = end - _CACHED_BYTES
 
     def abandon(self, *, sync_failed: bool) -> None:
         """Close the part after a failure. The next append re-opens it and cuts it back to its last synced record."""
@@ -221,6 +229,7 @@ class PartitionLog:
             kept = tuple(old for old in self.parts if old.base_offset != base)
             self.parts = (*kept, part)
         self._descriptor, self._seal_first = descriptor, False
+        self._cached_from = 0
 
     def _finish_part(self) -> None:
         try:
