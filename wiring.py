@@ -380,11 +380,13 @@ async def _keep_running(name: str, job: Callable[[], Coroutine[Any, Any, None]])
     from streams.ingest.backoff import Backoff
 
     backoff = Backoff(random.random)
+    loop = asyncio.get_running_loop()
     while True:
+        began_s = loop.time()
         try:
             await job()
         except Exception:
-            wait_s = backoff.after_failure()
+            wait_s = backoff.after_failure(loop.time() - began_s)
             _log.exception("%s broke; again in %.1f s", name, wait_s)
             await asyncio.sleep(wait_s)
         else:

@@ -109,7 +109,9 @@ class Partition:
         return offset if self.committed is None or offset > self.committed else None
 
     def silent(self, since_s: float) -> list[Segment]:
-        """Return open segments of which nothing came since a moment of the monotonic clock."""
+        """Return open segments of which nothing came since a moment of the monotonic clock; none once it is dropped."""
+        if not self.alive:  # where a disk was full, a segment may be open that has no part file and was never heard
+            return []
         return [segment for segment in self._segmenter.open() if self._heard_s[segment] <= since_s]
 
     def heard(self, segment: Segment, monotonic_s: float) -> None:

@@ -188,7 +188,8 @@ async def test_while_the_store_is_away_little_is_held_and_nothing_is_lost(here: 
     await store.close()
 
 
-async def test_a_full_work_folder_loses_nothing(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("quiet_s", [30.0, 0.01])  # the latter: silence is looked for right behind each failure
+async def test_a_full_work_folder_loses_nothing(here: Site, monkeypatch: pytest.MonkeyPatch, quiet_s: float) -> None:
     await publish_feed(here.bus, "cam-1", "f1", range(12))
     await end_feed(here.bus, "cam-1", "f1")
     write, failures = os.write, [errno.ENOSPC] * 3
@@ -201,7 +202,7 @@ async def test_a_full_work_folder_loses_nothing(here: Site, monkeypatch: pytest.
         return write(descriptor, data)
 
     monkeypatch.setattr("storage.part.os.write", full)
-    async with here.worker():
+    async with here.worker(quiet_s=quiet_s):
         await here.until_stored(3)
     assert not failures
     assert append is PartFile.append
