@@ -37,6 +37,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             http(s) address of a witness (C2SP tlog-witness).
         tsa_url: Time-stamping authority (RFC 3161) for checkpoints; none where empty.
         tsa_certificates: PEM file of the root and intermediate certificates that its answers are checked against.
+        verify_every_s: Pause between two checks of all evidence by the custody worker.
+        verify_bytes_per_s: Most that such a check reads on average; 0 sets no limit.
+        offsite: Second store, to which everything is copied: `file:DIR` or
+            `s3://KEY_ID@host:port/bucket?tls=0&secret_file=FILE`; none where empty.
         policy: Policy of recorders that name none.
         policy_files: TOML files with an agency's own values, comma-separated, a later one laid over an earlier one; see
             the guide.
@@ -102,6 +106,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     checkpoint_copies: str = "store,log"
     tsa_url: str = ""
     tsa_certificates: str = ""
+    verify_every_s: Positive = 86_400.0
+    verify_bytes_per_s: Annotated[int, Meta(ge=0)] = 50_000_000
+    offsite: str = ""
     policy: str = "wucheng"
     policy_files: str = ""
     calendar_files: str = ""

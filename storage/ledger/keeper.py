@@ -24,12 +24,11 @@ from storage.ledger.ledger import Ledger
 from storage.ledger.notary import Notary
 from storage.ledger.places import LogPlace, Place, StorePlace, WitnessPlace
 from storage.ledger.timestamps import Authority, Stamper
-from storage.objects.connect import connect
+from storage.objects.connect import connect_second
 from storage.objects.port import ObjectStore
 
 MIN_PLACES = 2
 _DAY_MS = 86_400_000
-_SECRET = "secret_file="  # noqa: S105 - the name of an option
 
 
 class KeeperState(msgspec.Struct, frozen=True):
@@ -168,22 +167,6 @@ def _place(name: str, settings: Settings, ledger: Ledger, store: ObjectStore, cl
     if name.startswith(("http://", "https://")):
         return WitnessPlace(name, ledger)
     if name.startswith(("file:", "s3://")):
-        return StorePlace(name, _second_store(name, settings), lock_ms, clock, owned=True)
+        return StorePlace(name, connect_second(name, settings, "checkpoint_copies"), lock_ms, clock, owned=True)
     msg = f"checkpoint_copies: {name!r} is not store, log, file:DIR, s3://… or the http(s) address of a witness"
     raise InvalidSettings(msg, "checkpoint_copies")
-
-
-def _second_store(address: str, settings: Settings) -> ObjectStore:
-    """Open another store; its secret is in the file that `secret_file=` in its address names, else the main one's."""
-    where, _, options = address.partition("?")
-    given = [option for option in options.split("&") if option]
-    rest = "&".join(option for option in given if not option.startswith(_SECRET))
-    files = [option.removeprefix(_SECRET) for option in given if option.startswith(_SECRET)]
-    changed = msgspec.structs.replace(settings, store=f"{where}?{rest}" if rest else where)
-    if files:
-        changed = msgspec.structs.replace(changed, store_secret="", store_secret_file=files[-1])
-    try:
-        return connect(changed)
-    except InvalidSettings as error:
-        msg = f"checkpoint_copies: {error}"
-        raise InvalidSettings(msg, "checkpoint_copies") from error

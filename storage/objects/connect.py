@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+import msgspec
+
 from domain.errors import InvalidSettings
 from domain.settings import Settings
 from storage.objects.file import FileStore
@@ -15,6 +17,7 @@ from storage.objects.s3_wire import S3Client, check_endpoint
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SWITCH = {"0": False, "1": True}
+_SECRET = "secret_file="  # noqa: S105 - the name of an option
 
 
 def connect(settings: Settings) -> ObjectStore:
@@ -27,6 +30,32 @@ def connect(settings: Settings) -> ObjectStore:
         InvalidSettings: The address is of no known form, or the secret is missing.
     """
     return ObjectStore(_blocking(settings))
+
+
+def connect_second(address: str, settings: Settings, setting: str) -> ObjectStore:
+    """Make another store than `settings.store`, as `setting` names it; nothing is asked of it yet.
+
+    Args:
+        address: As in `connect`, and of S3 with `secret_file=FILE` among its options; without it, the secret is the
+            first store's.
+        settings: For that secret.
+        setting: For messages.
+
+    Raises:
+        InvalidSettings: As for `connect`; names `setting`.
+    """
+    where, _, options = address.partition("?")
+    given = [option for option in options.split("&") if option]
+    rest = "&".join(option for option in given if not option.startswith(_SECRET))
+    files = [option.removeprefix(_SECRET) for option in given if option.startswith(_SECRET)]
+    changed = msgspec.structs.replace(settings, store=f"{where}?{rest}" if rest else where)
+    if files:
+        changed = msgspec.structs.replace(changed, store_secret="", store_secret_file=files[-1])
+    try:
+        return connect(changed)
+    except InvalidSettings as error:
+        msg = f"{setting}: {error}"
+        raise InvalidSettings(msg, setting) from error
 
 
 def _blocking(settings: Settings) -> BlockingStore:
