@@ -19,11 +19,17 @@ class Body:
         self._battery = device.battery_percent
         self._free = float(device.storage_free_bytes)
         self._elapsed_s = 0.0
+        self._swapped: set[int] = set()
 
     @property
     def dead(self) -> bool:
         """Whether the battery is empty."""
         return self._battery <= 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more fits on the card."""
+        return self._free <= 0
 
     def live(self, elapsed_s: float) -> None:
         """Let time pass up to this moment of the run."""
@@ -34,10 +40,14 @@ class Body:
         self._battery = min(100.0, max(0.0, self._battery + (gain - drain * (gain == 0)) * step_s / 60))
         rate = self._device.bitrate_bps / 8 + self._sum("fill") * 1e6
         self._free = max(0.0, self._free - rate * step_s)
+        for number, fault in enumerate(self._device.fault):
+            if fault.do == "swap" and fault.active(elapsed_s) and number not in self._swapped:
+                self._swapped.add(number)
+                self._battery, self._free = 95.0, 0.95 * self._device.storage_total_bytes
 
     def telemetry(self, now: Instant, *, recording: bool) -> dict[str, Any]:
         """Return a telemetry body as the device would send it now."""
-        device_now = now.plus(ms(self._sum("set_clock"))).rfc3339()
+        device_now = now.plus(ms(self._sum("set_clock") + self._drift_s())).rfc3339()
         return {
             "device_at": device_now,
             "sent_at": device_now,
@@ -48,6 +58,10 @@ class Body:
             "recording": recording,
             "signal_dbm": -61.0,
         }
+
+    def _drift_s(self) -> float:
+        drifts = [fault for fault in self._device.fault if fault.do == "drift"]
+        return sum(one.value / 60 * min(one.for_s, max(0.0, self._elapsed_s - one.at_s)) for one in drifts)
 
     def _sum(self, do: Do) -> float:
         return sum(fault.value for fault in self._device.faults(self._elapsed_s) if fault.do == do)

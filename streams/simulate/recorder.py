@@ -95,13 +95,15 @@ class Recorder:
         self._client = client
 
     async def _officer(self, elapsed_s: float) -> None:
-        """Do what the script has a person do: press stop and record again, write an explanation."""
-        stop = self._device.has("stop", elapsed_s)
+        """Do what the script has a person do: press stop, record again, explain. A full card stops it too."""
+        pressed = self._device.has("stop", elapsed_s)
+        stop = pressed or self._body.full
         if stop and not self._stopped:
             self._stopped = True
             last = self._clock.now()
             await self._leave(politely=True)
-            await self._call("stop", {"reason": "officer", "last_captured_at": last.rfc3339()})
+            reason = "officer" if pressed else "storage"
+            await self._call("stop", {"reason": reason, "last_captured_at": last.rfc3339()})
         elif self._stopped and not stop:
             self._stopped = False
             await self._call("resume", {})

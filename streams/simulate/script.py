@@ -35,7 +35,10 @@ Do = Literal[
     "drain",  # the battery falls by `value` percent a minute
     "charge",
     "fill",  # free space falls by `value` MB a second
+    "swap",  # a fresh battery and an empty card are put in
     "set_clock",  # the device clock jumps by `value` seconds
+    "drift",  # the device clock gains `value` seconds a minute
+    "jitter",  # what it sends is held back, by up to `value` seconds
     "power_off",  # everything stops without a word
     "cover",
     "freeze",

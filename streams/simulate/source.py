@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ Listener = Callable[[EncodedUnit], None]
 class Source:
     """Encodes while it runs; listeners are called on the event loop, in order, and must not block.
 
-    There is no queue here: a listener that cannot keep up must drop by itself, as a device's radio would.
+    There is no queue here: a listener that cannot keep up must drop by itself, as a device's radio would. Only where
+    the script says `jitter` are units held back, in order, by no more than it says.
     """
 
     def __init__(self, device: Device, clock: Clock, *, opus: bool) -> None:
@@ -27,6 +29,8 @@ class Source:
         self._listeners: list[Listener] = []
         self._stop = threading.Event()
         self._wants_keyframe = threading.Event()
+        self._draw = random.Random(device.id)  # noqa: S311 - no secret
+        self._out_s = 0.0
         self._thread: threading.Thread | None = None
 
     def elapsed_s(self) -> float:
@@ -75,7 +79,16 @@ class Source:
             pictures += picture_due <= sound_due
             sounds += picture_due > sound_due
             if units and not loop.is_closed():
-                loop.call_soon_threadsafe(self._hand_out, units)
+                loop.call_soon_threadsafe(self._hold, loop, units)
+
+    def _hold(self, loop: asyncio.AbstractEventLoop, units: list[EncodedUnit]) -> None:
+        """Let units out at once, or after what the script has them wait; never before those that came before them."""
+        reach_s = max((one.value for one in self.device.faults(self.elapsed_s()) if one.do == "jitter"), default=0.0)
+        self._out_s = max(self._out_s, loop.time() + self._draw.uniform(0, reach_s))
+        if self._out_s <= loop.time():
+            self._hand_out(units)
+        else:
+            loop.call_at(self._out_s, self._hand_out, units)
 
     def _hand_out(self, units: list[EncodedUnit]) -> None:
         for unit in units:
