@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.services.minio import MinioServer
 from tests.services.process import Server, accepts, free_port
 
-ROLES = ("ingest", "store", "detect", "custody", "tick", "console")
+ROLES = ("ingest", "store", "detect", "custody", "tick", "console", "analyse")
 BUCKET = "evidence"
 TOKEN = "0123456789abcdef-test"
 
