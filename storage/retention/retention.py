@@ -44,6 +44,7 @@ from storage.retention.standing import UNSETTLED, Standing, standing
 
 PLACE = "retention"
 """Name under which the catalogue keeps how far the ledger has been followed."""
+SETTLED_AT_ONCE = 8
 _PAGE = 500
 
 VOIDED = frozenset({"review", "listed", "approved", "deleting"})
@@ -149,8 +150,12 @@ class Retention:
                     await self.register.set_place(PLACE, index + 1)
             await self.register.set_place(PLACE, end)
 
-    async def settle(self, row: SegmentRow) -> Head | None:
+    async def settle(self, row: SegmentRow, known: Known | None = None) -> Head | None:
         """Give one object what it is owed now; where something stands against its end, take it from the list.
+
+        Args:
+            row: The object.
+            known: See `facts`.
 
         Returns:
             What the store said of it before; None where the store does not have it, which `on_fault` was told.
@@ -161,7 +166,7 @@ class Retention:
         head = await self.head(row)
         if head is None:
             return None
-        facts = await self.facts(msgspec.structs.replace(row, retain_until=head.retain_until or Instant(0)))
+        facts = await self.facts(msgspec.structs.replace(row, retain_until=head.retain_until or Instant(0)), known)
         if facts.expiry is not None and facts.expiry.state in VOIDED and blockers(facts, self.clock.now()):
             await self.register.withdraw(row.key)
             facts = msgspec.structs.replace(facts, expiry=None)
@@ -304,8 +309,20 @@ class Retention:
                 return
 
     async def _settle_all(self, rows: AsyncIterator[SegmentRow]) -> None:
+        """Settle many by what is known now; whatever is decided meanwhile settles them again."""
+        known = Known()
+        waiting: list[SegmentRow] = []
         async for row in rows:
-            await self.settle(row)
+            waiting.append(row)
+            if len(waiting) == SETTLED_AT_ONCE:
+                await self._settle_some(waiting, known)
+                waiting = []
+        await self._settle_some(waiting, known)
+
+    async def _settle_some(self, rows: list[SegmentRow], known: Known) -> None:
+        if rows:
+            await self.facts(rows[0], known)  # what they share is asked for once
+            await asyncio.gather(*(self.settle(row, known) for row in rows))
 
     async def _rows(
         self,
