@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,14 @@ from dashboards.projection import Change
 from dashboards.stream import Hub
 from domain.bus import Bus
 from domain.clock import Clock
+from domain.errors import BusUnavailable
+from domain.events import Integrity, IntegrityFault
+from domain.topics import EVENTS
+from domain.wire import encode
 from storage.catalog.catalog import Catalog
 from storage.objects.port import ObjectStore
+
+log = logging.getLogger(__name__)
 
 
 class Console:
@@ -52,7 +59,8 @@ class Console:
         self.fleet = self.projector.fleet
         self.hub = Hub(self.fleet, clock)
         self.pictures = LivePictures(bus, clock)
-        self._recordings = None if catalog is None or store is None else Recordings(catalog, store)
+        self._bus = bus
+        self._recordings = None if catalog is None or store is None else Recordings(catalog, store, self._tell)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set))
 
     def routers(self) -> list[APIRouter]:
@@ -84,6 +92,14 @@ class Console:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""
         self.hub.close()
         await self.pictures.close()
+
+    async def _tell(self, recorder_id: str, key: str, fault: IntegrityFault) -> None:
+        """Say on the log that a stored object is not what was stored; whoever watches is told in any case."""
+        event = Integrity(at=self._clock.now(), recorder_id=recorder_id, key=key, fault=fault)
+        try:
+            await self._bus.publish(EVENTS.name, recorder_id, encode(event))
+        except BusUnavailable as error:
+            log.error("console: %s of %s could not be told: %s", fault, key, error)
 
     def _changed(self, changes: Sequence[Change]) -> None:
         self.hub.publish(changes)

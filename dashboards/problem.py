@@ -11,9 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from domain.errors import InvalidInput, LiuhenError, Unavailable
+from domain.errors import IntegrityError, InvalidInput, LiuhenError, Unavailable
 
-_TITLES = {404: "Not found", 409: "Conflict", 422: "Invalid input", 503: "Not available"}
+_TITLES = {404: "Not found", 409: "Conflict", 422: "Invalid input", 502: "Not what was stored", 503: "Not available"}
 
 
 class Missing(LiuhenError):
@@ -43,6 +43,8 @@ class ProblemRoute(APIRoute):
                 return problem(422, str(error), error.field)
             except Missing as error:
                 return problem(404, str(error))
+            except IntegrityError as error:
+                return problem(502, str(error))
             except Unavailable as error:
                 return problem(503, str(error), headers={"Retry-After": "2"})
             except RequestValidationError as error:

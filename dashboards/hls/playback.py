@@ -3,16 +3,19 @@
 Every fragment is one entry; where none is stored there are `EXT-X-GAP` entries, so that the playlist is as long as the
 span. As with live pictures the copies carry shifted decode times (see `dashboards.hls.ring`): the shift stands in the
 address, so an address always gives the same bytes.
+
+Each fragment is hashed before it is shown. One that is not what was stored is refused, and told of.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from io import BytesIO
 
 from dashboards.hls.mp4 import Media, retime
@@ -22,6 +25,7 @@ from dashboards.hls.ring import GAP_MIN_S
 from dashboards.problem import Missing
 from domain.clock import Instant, ms
 from domain.errors import IntegrityError, InvalidInput, InvalidMedia
+from domain.events import IntegrityFault
 from storage.catalog.catalog import Catalog
 from storage.catalog.rows import SegmentRow
 from storage.manifest import MAX_MANIFEST_BYTES, FragmentEntry, Manifest, read
@@ -36,7 +40,17 @@ TAIL_BYTES = 65_536
 OVERLAP_MS = 500
 """Fragments that begin so far inside the one before belong to a second connection at the same time; one is shown."""
 
+MAX_TOLD = 1024
+"""Faults that are remembered as told; beyond it the oldest is forgotten, and would be told anew."""
+
 log = logging.getLogger(__name__)
+
+FaultListener = Callable[[str, str, IntegrityFault], Awaitable[None]]
+"""Told of a recorder, an object's key, and what is wrong with it."""
+
+
+async def no_listener(_recorder_id: str, _key: str, _fault: IntegrityFault) -> None:
+    """Nobody wants to know."""
 
 
 class Recordings:
@@ -45,10 +59,13 @@ class Recordings:
     Args:
         catalog: Which there are.
         store: Their bytes.
+        on_fault: Told, once for each object, of one that is not what was stored.
     """
 
-    def __init__(self, catalog: Catalog, store: ObjectStore) -> None:
+    def __init__(self, catalog: Catalog, store: ObjectStore, on_fault: FaultListener = no_listener) -> None:
         self._catalog, self._store = catalog, store
+        self._on_fault = on_fault
+        self._told: OrderedDict[tuple[str, IntegrityFault], None] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
 
     async def playlist(self, recorder_id: str, start: Instant, end: Instant) -> str:
@@ -74,6 +91,7 @@ class Recordings:
 
         Raises:
             Missing: There is no such segment of this recorder.
+            IntegrityError: Its first fragment is not what was stored.
         """
         row = await self._row(recorder_id, token)
         return (await self._media(row, (await self._manifest(row)).fragments[0])).init
@@ -83,6 +101,7 @@ class Recordings:
 
         Raises:
             Missing: There is no such fragment.
+            IntegrityError: Its bytes are not those that were stored.
         """
         row = await self._row(recorder_id, token)
         entry = next((one for one in (await self._manifest(row)).fragments if one.seq == seq), None)
@@ -108,7 +127,7 @@ class Recordings:
         except (binascii.Error, ValueError) as error:
             raise Missing("no such segment") from error
         row = await self._catalog.get_segment(key)
-        if row is None or row.recorder_id != recorder_id:
+        if row is None or row.recorder_id != recorder_id or row.deleted_at is not None:
             raise Missing("no such segment")
         return row
 
@@ -116,16 +135,17 @@ class Recordings:
         """Return the fragments of a segment that lie in a span; none of a segment that cannot be read."""
         try:
             manifest = await self._manifest(row)
-        except IntegrityError as error:
-            # `verify` finds it and an `integrity` event says so; a viewer sees a gap.
-            log.warning("playback: %s: %s", row.key, error)
+        except IntegrityError:  # has been told; a viewer sees a gap
             return []
         return [f for f in manifest.fragments if f.captured_at < end and _end(f) > start]
 
     async def _manifest(self, row: SegmentRow) -> Manifest:
         found = self._manifests.pop(row.key, None)
         if found is None:
-            found = await self._read_manifest(row)
+            try:
+                found = await self._read_manifest(row)
+            except IntegrityError as error:
+                raise await self._refuse(row, error) from error
         self._manifests[row.key] = found
         if len(self._manifests) > MAX_MANIFESTS:
             self._manifests.popitem(last=False)
@@ -138,12 +158,32 @@ class Recordings:
         return read(BytesIO(tail))
 
     async def _media(self, row: SegmentRow, entry: FragmentEntry) -> Media:
+        manifest = await self._manifest(row)
         try:
-            init = await self._range(row, 0, (await self._manifest(row)).init_bytes)
-            return playable(init + await self._range(row, entry.offset, entry.bytes))
-        except (IntegrityError, InvalidMedia) as error:
+            data = await self._range(row, 0, manifest.init_bytes) + await self._range(row, entry.offset, entry.bytes)
+            if hashlib.sha256(data).hexdigest() != entry.sha256:
+                raise IntegrityError(f"fragment {entry.seq} is not what was stored, and is not shown")
+        except IntegrityError as error:
+            raise await self._refuse(row, error) from error
+        try:
+            return playable(data)
+        except InvalidMedia as error:
             log.warning("playback: %s: %s", row.key, error)
             raise Missing(f"{row.key} cannot be read") from error
+
+    async def _refuse(self, row: SegmentRow, error: IntegrityError) -> IntegrityError:
+        """Tell of an object that is not what was stored; return what its viewer is told."""
+        fault: IntegrityFault = "altered" if await self._is_there(row) else "missing"
+        if (row.key, fault) not in self._told:
+            log.error("playback: %s: %s", row.key, error)
+            await self._on_fault(row.recorder_id, row.key, fault)
+            self._told[row.key, fault] = None
+            if len(self._told) > MAX_TOLD:
+                self._told.popitem(last=False)
+        return error
+
+    async def _is_there(self, row: SegmentRow) -> bool:
+        return any(one.version_id == row.version_id for one in await self._store.versions(row.key))
 
     async def _range(self, row: SegmentRow, start: int, length: int) -> bytes:
         return b"".join([piece async for piece in self._store.open_range(row.key, row.version_id, start, length)])
