@@ -162,6 +162,8 @@ def _sqlite_engine(url: URL, journal: str | None) -> Engine:
     def prepare(connection: Any, _record: Any) -> None:
         # The driver's own BEGIN comes late and never before DDL; `begin` below takes its place.
         connection.isolation_level = None
+        # Text that a damaged page has made undecodable is read as other text, and found by whoever compares it.
+        connection.text_factory = _text
         for pragma in _pragmas(journal):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -171,6 +173,10 @@ def _sqlite_engine(url: URL, journal: str | None) -> Engine:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _pragmas(journal: str | None) -> tuple[str, ...]:
