@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.report import parser, publish, spread, table
+from detectors.books import BOOKED, Books, enter
 from detectors.contract import Context, Thresholds
 from detectors.knowledge import Knowledge, learn
 from detectors.recorder import Rules
@@ -126,11 +127,13 @@ def _alone(steps: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def _step_all(detector: Any, events: Sequence[AnyEvent]) -> float:
-    knowledge, thresholds = Knowledge(), Thresholds()
+    knowledge, books, thresholds = Knowledge(), Books(), Thresholds()
     contexts = []
     for event in events:
         knowledge = learn(knowledge, event)
-        contexts.append(Context("rec-00000", int(event.at), thresholds, knowledge))
+        if type(event) in BOOKED:
+            books = enter(books, event, knowledge, int(event.at), late=False)
+        contexts.append(Context("rec-00000", int(event.at), thresholds, knowledge, books=books))
     state = detector.state_type()
     step = detector.step
     began = time.process_time()

@@ -33,7 +33,7 @@ GROUP = "detect-faust"
 BATCH_RECORDS = 500
 WITHIN_S = 0.02
 LOOK_EVERY_S = 1.0
-SAVE_EVERY_S = 5.0
+SAVE_EVERY_S = 10.0
 SAVE_RECORDS = 20_000
 """States of a partition are saved so often: what a crash repeats, at most."""
 SEND_TIMEOUT_S = 60.0

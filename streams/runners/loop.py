@@ -21,7 +21,7 @@ GROUP = "detect"
 BATCH_RECORDS = 500
 WITHIN_S = 0.5
 """How long it waits for events before it looks after its states; events that come are taken at once."""
-SAVE_EVERY_S = 5.0
+SAVE_EVERY_S = 10.0
 SAVE_RECORDS = 20_000
 """States are saved so often: what a crash repeats, at most."""
 RETRY_FIRST_S = 0.2

@@ -4,7 +4,7 @@
 2. step them on copies of the states (`engine.Partition.run`)
 3. publish findings and rejected records, and wait until each is acknowledged
 4. fold the new states in
-   … and every 5 s, or after 20,000 records:
+   … and every 10 s, or after 20,000 records:
 5. publish the states that changed since, each with its offset, and then the partition's own record; wait for each
 6. commit the offset
 """
