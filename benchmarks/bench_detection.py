@@ -51,11 +51,13 @@ def _arguments() -> argparse.Namespace:
     options.add_argument("--seeds", type=int, default=120, help=f"logs, each of {logs.RECORDERS} recorders")
     options.add_argument("--hours", type=float, default=24.0, help="length of the clean day")
     options.add_argument("--clips", type=int, default=1 << 30, help="at most so many of each set")
+    options.add_argument("--sets", nargs="+", choices=[*SETS, *BEYOND], default=[*SETS, *BEYOND])
     options.add_argument("--show", action="store_true", help="print every miss and every false finding")
     found = options.parse_args()
-    found.sessions = uploads.SESSIONS
+    found.sessions, found.tick_ms = uploads.SESSIONS, 1_000
     if found.short:
-        found.seeds, found.hours, found.clips, found.sessions = 2, 0.25, 1, 20
+        found.seeds, found.hours, found.clips, found.sessions, found.tick_ms = 2, 0.25, 1, 20, 30_000
+        found.sets = ["covered", "moved", "mute", "spoken"]
     return found
 
 
@@ -65,7 +67,7 @@ def _logs(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> tuple[str
 
 def _uploads(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     weeks = range(1 if arguments.short else len(uploads.WEEKS))
-    jobs = [pool.submit(uploads.scored, week, 0, arguments.sessions) for week in weeks]
+    jobs = [pool.submit(uploads.scored, week, 0, arguments.sessions, arguments.tick_ms) for week in weeks]
     return _shown(merged(job.result() for job in jobs), arguments)
 
 
@@ -94,6 +96,8 @@ def _media(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> tuple[st
     whole: list[Scores] = []
     for sets, demanded in ((SETS, True), (BEYOND, False)):
         for name, (_, count) in sets.items():
+            if name not in arguments.sets:
+                continue
             found = merged(pool.map(_clips, [(name, part, arguments.clips) for part in range(PROCESSES)]))
             said = ", ".join(f"{kind} {one.found}/{one.instances}, false {one.false}" for kind, one in found.items())
             parts.append(f"  {name}: {min(count, arguments.clips)} clips: {said or 'nothing said'}")

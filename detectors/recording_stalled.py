@@ -7,7 +7,8 @@ where nothing has come since opening, resuming or registering, after `stall_afte
 Fragments arrive whole, so the next one is not heard of until it has ended. A feed of 4 s fragments that arrive 1.1 s
 after their end would "stall" between any two of them. Silence therefore also has to outlast the next fragment: the
 longest of the last eight, plus a second, plus up to two more where arrivals have been uneven or are not known yet.
-For even fragments of up to 2 s that arrive within 1.5 s of their end, this never delays anything.
+For even fragments of up to 2 s that arrive within 1.5 s of their end, this never delays anything. Where media comes
+seconds after its capture, as in a burst or by a capture clock that is slow, silence counts from the newest arrival.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ PACE_FRAGMENTS = 8
 PACE_MARGIN_MS = 1_000
 PACE_UNEVEN_MS = 2_000
 PACE_SHORT_MS = 2_000
+PACE_BEHIND_MS = 3_000
+"""Media that all comes so long after its end says by its end nothing of how long it has been silent."""
 LONGEST_MS = 30_000
 """A fragment said to be longer is not believed."""
 
@@ -100,12 +103,14 @@ def _paced(pace: tuple[tuple[int, int], ...], event: Fragment) -> tuple[tuple[in
     return (*pace, (length, delay))[-PACE_FRAGMENTS:]
 
 
-def _patience(pace: tuple[tuple[int, int], ...]) -> int:
+def _patience(pace: tuple[tuple[int, int], ...], stall_after_ms: int) -> int:
     longest = max(length for length, _ in pace)
     uneven = max(delay for _, delay in pace) - pace[-1][1]
     if longest > PACE_SHORT_MS and len(pace) < PACE_FRAGMENTS:
         uneven = PACE_UNEVEN_MS  # not known yet
-    return longest + PACE_MARGIN_MS + min(uneven, PACE_UNEVEN_MS)
+    patience = longest + PACE_MARGIN_MS + min(uneven, PACE_UNEVEN_MS)
+    is_behind = min(delay for _, delay in pace) > PACE_BEHIND_MS
+    return max(patience, stall_after_ms) if is_behind else patience
 
 
 def _heard(
@@ -117,7 +122,7 @@ def _heard(
 ) -> dict[str, Watch]:
     """Note media, and close what it ends."""
     end = min(event.captured_at + ms(event.duration_s), event.at)
-    patience = _patience(pace)
+    patience = _patience(pace, context.thresholds.stall_after_ms)
     noted = dict(watches)
     for name in (event.session_id, RECORDER):
         known = noted.get(name)

@@ -113,6 +113,14 @@ def test_uneven_arrivals_of_a_healthy_feed_do_not_stall() -> None:
     assert stalls([registered(), opened()], healthy, ticks(0, 128)) == []
 
 
+def test_media_that_comes_long_after_its_capture_may_be_uneven_too() -> None:
+    """A second, and no fragment: as harmless as it is where media comes at once."""
+    even = [fragment(n, n, 1.0, delay=20) for n in range(20)]
+    late = [fragment(n, n, 1.0, delay=21.4) for n in range(20, 40)]
+    (one,) = stalls([registered(), opened(20)], even, late, ticks(0, 80))
+    assert story([one]) == [("opened", 67, 40)]
+
+
 def test_a_late_clock_mapping_is_not_silence() -> None:
     """Capture times half a minute behind arrival, media coming all the time."""
     healthy = [fragment(n, 2.0 * n, 2.0, delay=30) for n in range(30)]
