@@ -54,14 +54,24 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         document: Number of the application or approval.
         made_by: Who recorded it (制作人); empty where unknown.
         clauses: Articles that the approval rests on.
+        party: Whom it is about (当事人).
+        matter: What it is about (案由).
+        officers: Who acted (执法人员).
+        place: Where (执法地点).
+        unit: Of whom the package is (单位).
     """
 
     by: str
-    purpose: str
+    purpose: str = ""
     approved_by: str = ""
     document: str = ""
     made_by: str = ""
     clauses: list[str] = []
+    party: str = ""
+    matter: str = ""
+    officers: list[str] = []
+    place: str = ""
+    unit: str = ""
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -87,7 +97,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         file: Its path in the package.
         sha256: Of its bytes.
         bytes: Their number.
-        what: `play`, `sheet`, `labels`, `readme` or `verifier`.
+        what: `play`, `sheet`, `label`, `readme` or `verifier`.
         more: Of a playable copy: its times and pauses.
     """
 

@@ -208,6 +208,8 @@ def open_checkpoint(note: str, keys: list[Key]) -> Head:
             data = base64.b64decode(parts[2], validate=True)
         except ValueError:
             raise Broken("a signature that is not base64") from None
+        if base64.b64encode(data).decode() != parts[2]:
+            raise Broken("a signature that is not in the form that was written")
         for key in keys:
             if (key.name, key.key_id) == (parts[1], data[:4]):
                 if not ed25519_verifies(key.public, text.encode(), data[4:]):
@@ -300,49 +302,67 @@ class Package:
         except (OSError, UnicodeDecodeError) as error:
             raise Broken(f"{name}: cannot be read: {error}") from None
 
+    def _lines(self, name: str) -> list[str]:
+        """Return a file's lines; `splitlines` would also split at what a flipped bit makes of a line feed."""
+        text = self._text(name)
+        if text and not text.endswith("\n"):
+            raise Broken(f"{name}: does not end with its last line")
+        return text.split("\n")[:-1]
+
+    def _records(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Read a file of JSON lines, each in the one form that it is written in."""
+        for number, line in enumerate(self._lines(name), 1):
+            where = f"{name} line {number}"
+            one = json.loads(line)
+            if json.dumps(one, ensure_ascii=False, separators=(",", ":")) != line:
+                self.faults.append(f"{where}: not in the form that was written")
+            yield where, one
+
     def _read_package(self) -> None:
         self.told = json.loads(self._text(PACKAGE))
         if self.told["v"] != 1:
             raise Broken(f"{PACKAGE}: of form {self.told['v']}, which this program does not know")
 
     def _read_ledger(self, keys: list[Key], witnesses: list[str]) -> None:
-        inside = [parse_key(line) for line in self._text("ledger/keys.txt").splitlines() if line]
+        inside = [parse_key(line) for line in self._lines("ledger/keys.txt")]
         if not keys:
             self.notes.append(
                 "the key is the package's own: compare it with the organ's: "
-                + "; ".join(line for line in self._text("ledger/keys.txt").splitlines() if line)
+                + "; ".join(self._lines("ledger/keys.txt"))
             )
+        elif not set(keys) & set(inside):
+            self.faults.append("ledger/keys.txt: the key that was given is not among them")
         trusted = keys or inside
         try:
             self.head = open_checkpoint(self._text("ledger/checkpoint.txt"), trusted)
         except Broken as error:
             raise Broken(f"ledger/checkpoint.txt: {error}") from None
-        for number, line in enumerate(self._text("ledger/entries.ndjson").splitlines(), 1):
-            self._read_entry(number, json.loads(line), self.head)
+        for where, one in self._records("ledger/entries.ndjson"):
+            self._read_entry(where, one, self.head)
         heads = self._read_consistency(trusted, self.head)
         for note in witnesses:
             self._compare(open_checkpoint(note, trusted), heads, self.head)
 
-    def _read_entry(self, number: int, one: dict[str, Any], head: Head) -> None:
+    def _read_entry(self, where: str, one: dict[str, Any], head: Head) -> None:
         index, line = one["index"], one["line"].encode()
-        proof = [bytes.fromhex(step) for step in one["proof"]]
+        proof = _proof(one)
         if root_of_inclusion(index, head.size, leaf_hash(line), proof) != head.root:
-            self.faults.append(f"ledger/entries.ndjson line {number}: entry {index} is not in the signed ledger")
+            self.faults.append(f"{where}: entry {index} is not in the signed ledger")
         if self.entries and index <= self.entries[-1][0]:
-            self.faults.append(f"ledger/entries.ndjson line {number}: out of order")
+            self.faults.append(f"{where}: out of order")
         self.entries.append((index, json.loads(line)))
 
     def _read_consistency(self, trusted: list[Key], head: Head) -> dict[int, bytes]:
         heads = {head.size: head.root}
-        for number, line in enumerate(self._text("ledger/consistency.ndjson").splitlines(), 1):
-            one = json.loads(line)
-            where = f"ledger/consistency.ndjson line {number}"
+        for where, one in self._records("ledger/consistency.ndjson"):
             try:
                 old = open_checkpoint(one["note"], trusted)
             except Broken as error:
                 self.faults.append(f"{where}: {error}")
                 continue
-            proof = [bytes.fromhex(step) for step in one["proof"]]
+            proof = _proof(one)
+            if one["size"] != old.size:
+                self.faults.append(f"{where}: its checkpoint is of {old.size} entries")
             if old.origin != head.origin or not is_consistent(old.size, head.size, old.root, head.root, proof):
                 self.faults.append(f"{where}: the ledger does not begin as it was at {old.size} entries")
             heads[old.size] = old.root
@@ -446,6 +466,13 @@ class Package:
         if any(body["feed_id"] == feed and body["first_seq"] <= first for body in deleted):
             return
         self.faults.append(f"feed {feed}: fragments {first} to {last} are missing, and no gap tells of it")
+
+
+def _proof(one: dict[str, Any]) -> list[bytes]:
+    steps = [bytes.fromhex(step) for step in one["proof"]]
+    if [step.hex() for step in steps] != one["proof"]:
+        raise Broken("a proof that is not in the form that was written")
+    return steps
 
 
 def _sha256(path: Path) -> str:
