@@ -4,7 +4,8 @@ Its own median is that of at most `MAX_SAMPLES` good observations: all of them a
 until one in `EVERY_MS` is kept and the oldest goes. Bad pictures and dark ones are not learnt from.
 
 The variance of the Laplacian grows with the square of contrast, so dim light alone lowers it. A picture counts as
-blurred only where its contrast does not account for it.
+blurred only where its contrast does not account for it. Another view may be softer by itself: a camera that looks
+elsewhere is moved, and not blurred.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from detectors.contract import Context, Step
+from detectors.picture_moved import looks_elsewhere
 from detectors.running import Judge, Run, Verdict, is_night
 from domain.events import AnyEvent, Observation, SessionEnded
 from domain.findings import Figure
@@ -62,7 +64,9 @@ class PictureBlurred:
         fraction, blind = context.thresholds.blurred_fraction, context.thresholds.covered_contrast
 
         def see(seen: Observation) -> tuple[Verdict, dict[str, Figure], State]:
-            verdict = None if _is_dark(seen, blind) else _verdict(before, seen, fraction)
+            verdict = (
+                None if _is_dark(seen, blind) or looks_elsewhere(seen, context) else _verdict(before, seen, fraction)
+            )
             evidence: dict[str, Figure] = {"sharpness": seen.sharpness, "usual_sharpness": round(before.usual, 2)}
             learns = verdict == "good" and not before.run.began
             return verdict, evidence, _learnt(before, seen) if learns else before

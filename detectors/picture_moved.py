@@ -33,8 +33,7 @@ class PictureMoved:
     def step(self, state: Any, event: AnyEvent, context: Context) -> Step:
         """Answer to one event or tick."""
         before: State = state
-        registration = context.knowledge.registration
-        fixed = registration is not None and registration.kind in FIXED
+        fixed = _is_fixed(context)
         thresholds = context.thresholds
 
         def see(seen: Observation) -> tuple[Verdict, dict[str, Figure], State]:
@@ -42,6 +41,16 @@ class PictureMoved:
             return verdict, {"scene_shift": seen.scene_shift}, before
 
         return self._judge.step(before, event, context, see)
+
+
+def _is_fixed(context: Context) -> bool:
+    registration = context.knowledge.registration
+    return registration is not None and registration.kind in FIXED
+
+
+def looks_elsewhere(seen: Observation, context: Context) -> bool:
+    """Tell whether a fixed camera shows another view than it usually does."""
+    return seen.scene_shift is not None and seen.scene_shift > context.thresholds.moved_shift and _is_fixed(context)
 
 
 def _verdict(seen: Observation, limit: float, blind: float) -> Verdict:

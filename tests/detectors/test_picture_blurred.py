@@ -51,6 +51,13 @@ def test_blur_is_never_learnt() -> None:
     assert [one.status for one in said_] == ["opened", "closed"]
 
 
+def test_a_fixed_camera_that_looks_elsewhere_is_moved_and_not_blurred() -> None:
+    day, away = observations(5, 105), observations(105, 145, sharpness=8.0, scene_shift=0.9)
+    assert found(day, away) == []
+    worn = [registered(), opened()]
+    assert len(said(in_order(worn, day, away), "picture.blurred")) == 1
+
+
 def test_nothing_to_compare_with_yet() -> None:
     assert found(observations(5, 13), observations(13, 160, sharpness=9.0)) == []
 
