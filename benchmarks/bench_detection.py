@@ -76,7 +76,12 @@ def _clean(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> tuple[st
     low_h = 0.0 if arguments.hours >= 24 else 16.0
     jobs = [pool.submit(clean.counted, part, CLEAN_RECORDERS, low_h, arguments.hours) for part in range(partitions)]
     stops = pool.submit(_explained, min(arguments.hours, 3.0))
-    counts = [job.result() for job in jobs]
+    counts = []
+    for job in jobs:
+        counts.append(job.result())
+        print(
+            f"  {CLEAN_RECORDERS} recorders: {counts[-1].events:,} events, {len(counts[-1].said)} findings", flush=True
+        )
     events, said = sum(one.events for one in counts), [text for one in counts for text in one.said]
     found = {"recorders": partitions * CLEAN_RECORDERS, "hours": arguments.hours, "events": events, "findings": said}
     rows = [[found["recorders"], f"{arguments.hours:g} h", f"{events:,}", len(said)]]
@@ -101,6 +106,7 @@ def _media(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> tuple[st
             found = merged(pool.map(_clips, [(name, part, arguments.clips) for part in range(PROCESSES)]))
             said = ", ".join(f"{kind} {one.found}/{one.instances}, false {one.false}" for kind, one in found.items())
             parts.append(f"  {name}: {min(count, arguments.clips)} clips: {said or 'nothing said'}")
+            print(parts[-1], flush=True)
             figures[name] = {"clips": min(count, arguments.clips), **_figures(found)}
             if demanded:
                 whole.append(found)

@@ -209,7 +209,7 @@ def dusk(number: int) -> Clip:
     """Day to night within twelve minutes: with infrared, or next to black."""
     name = f"dusk-{number}"
     draw, infrared = drawn(name), number % 2 == 0
-    code = coding(draw, fps=0.5, gop_s=4.0, width=480, height=270)
+    code = coding(draw, fps=1.0, gop_s=4.0, width=480, height=270, preset="ultrafast", codec="libx264")
     camera = _camera(draw, code, STYLES[number % 3])
     deep = draw.uniform(0.0, 0.06)
 

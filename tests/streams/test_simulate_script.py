@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from domain.clock import Instant
@@ -10,6 +12,8 @@ from streams.simulate.body import Body
 from streams.simulate.rtp import PAYLOAD_BYTES, RtpStream, nal_units
 from streams.simulate.script import Device, Fault, parse_script
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "docs" / "guide" / "scripts"
+NOTHING = Fault(at_s=0, do="charge")
 SCRIPT = """
 seconds = 30
 [[device]]
@@ -59,6 +63,32 @@ def test_a_clock_fault_shows_in_the_device_time_only() -> None:
     body = Body(Device(id="r", kind="body_worn", fault=[Fault(at_s=1, do="set_clock", value=-90)]))
     body.live(2)
     assert body.telemetry(Instant(100_000), recording=True)["device_at"] == Instant(10_000).rfc3339()
+
+
+def test_a_clock_that_drifts_stays_where_it_got_to() -> None:
+    body = Body(Device(id="r", kind="body_worn", fault=[Fault(at_s=10, for_s=60, do="drift", value=12)]))
+    for elapsed_s, expected_ms in ((5, 0), (40, 6_000), (70, 12_000), (100, 12_000)):
+        body.live(elapsed_s)
+        assert body.telemetry(Instant(0), recording=True)["device_at"] == Instant(expected_ms).rfc3339()
+
+
+def test_a_card_is_full_until_it_is_swapped() -> None:
+    faults = [Fault(at_s=0, for_s=30, do="fill", value=100), Fault(at_s=40, do="swap")]
+    body = Body(Device(id="r", kind="body_worn", battery_percent=30, storage_free_bytes=2_000_000_000, fault=faults))
+    for second in range(41):
+        body.live(second)
+        assert body.full == (20 <= second < 40)
+    assert body.telemetry(Instant(0), recording=True)["battery_percent"] == 95
+
+
+@pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_scripts_of_the_guide_can_be_run(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    script = parse_script(text)
+    assert script.seconds > max(fault.at_s for device in script.device for fault in (*device.fault, NOTHING))
+    assert all(len(device.token) >= 16 for device in script.device if device.pushes)
+    assert "# Found: " in text
+    assert f"[`{path.stem}`]" in (SCRIPTS / "README.md").read_text(encoding="utf-8")
 
 
 def test_rtp_packing_keeps_every_byte_and_marks_the_last_packet() -> None:
