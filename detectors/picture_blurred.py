@@ -26,7 +26,7 @@ BAND = 4 / 3
 MIN_SAMPLES = 5
 MAX_SAMPLES = 64
 EVERY_MS = 300_000
-UNACCOUNTED = 0.5
+UNACCOUNTED = 0.35
 """Sharpness left after contrast is accounted for, as a part of the usual, below which it is blur and not dim light."""
 
 
