@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 import checking
+import exporting
 from configuration import read_text, read_toml, rulebook_of
 from domain.clock import SystemClock
 from domain.errors import InvalidInput, LiuhenError, Refused, Unavailable
@@ -289,6 +290,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--json", action="store_true")
     add_commands(commands, _in_house)
     checking.add_commands(commands, _in_house)
+    exporting.add_commands(commands, _in_house)
     add("doctor", "check what the configuration needs, and say what is wrong", _doctor)
     return parser
 

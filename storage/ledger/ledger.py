@@ -120,9 +120,17 @@ class Ledger:
         """Return the index of an entry, None where there is none."""
         return await self._read(partial(statements.index_of, entry_id=entry_id))
 
+    async def count(self, kind: str, start: int = 0) -> int:
+        """Return how many entries of a kind there are from `start` on."""
+        return await self._read(partial(statements.count_of, kind=kind, start=start))
+
     async def of_session(self, recorder_id: str, session_id: str | None) -> list[tuple[int, bytes]]:
         """Return index and line of every entry about a session, in order."""
         return await self._read(partial(statements.session_lines, recorder_id=recorder_id, session_id=session_id))
+
+    async def recorders_of(self, session_id: str) -> list[str]:
+        """Return the recorders that have stored footage under a session's id."""
+        return await self._read(partial(statements.recorders_of, session_id=session_id))
 
     # The tree
 

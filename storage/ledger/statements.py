@@ -150,12 +150,25 @@ def rows(connection: Connection, start: int, end: int, limit: int) -> list[Row]:
     return found
 
 
+def count_of(connection: Connection, kind: str, start: int) -> int:
+    """Return how many entries of a kind there are from `start` on."""
+    asked = select(func.count()).select_from(entries).where(entries.c.index >= start, entries.c.kind == kind)
+    return int(connection.execute(asked).scalar_one())
+
+
 def session_lines(connection: Connection, recorder_id: str, session_id: str | None) -> list[tuple[int, bytes]]:
     """Return index and line of every entry about a session."""
     asked = select(entries.c.index, entries.c.line).where(
         entries.c.recorder_id == recorder_id, entries.c.session_id == session_id
     )
     return [(index, line) for index, line in connection.execute(asked.order_by(entries.c.index))]
+
+
+def recorders_of(connection: Connection, session_id: str) -> list[str]:
+    """Return the recorders that have segments of a session of that id."""
+    asked = select(entries.c.recorder_id).where(entries.c.session_id == session_id, entries.c.kind == "segment")
+    found = connection.execute(asked.distinct()).scalars()
+    return sorted(one for one in found if one is not None)
 
 
 def add_checkpoint(connection: Connection, checkpoint: Checkpoint) -> Checkpoint:
