@@ -21,7 +21,7 @@ from benchmarks.detection.sounds import Sound
 from benchmarks.detection.truth import Scores, Truth, score
 from domain import wire
 from domain.clock import Instant
-from domain.events import AnyRecorderEvent, Fragment, RecorderRegistered, SessionOpened
+from domain.events import AnyRecorderEvent, Fragment, RecorderRegistered, SegmentStored, SessionOpened
 from streams.analysis.agenda import Agenda
 from streams.analysis.children import Child
 from streams.analysis.observing import observe
@@ -34,6 +34,7 @@ from tests.streams.units import read_units
 START = Instant.parse("2026-03-02T09:00:00.000+08:00")
 ARRIVES_MS = 300
 SEEN_MS = 300
+STORED_MS = 900
 EVERY_MS = 4_000
 RATES = {"aac": 16_000, "libopus": 48_000, "pcm_alaw": 8_000, "pcm_mulaw": 8_000}
 
@@ -196,7 +197,7 @@ async def analysed(clip: Clip, child: Child) -> list[AnyRecorderEvent]:
         *clip.events,
     ]
     for event, data in fragments(clip):
-        events.append(event)
+        events += [event, _stored(event)]
         agenda.offer(event, data, int(event.at))
         while (task := agenda.take(int(event.at))) is not None:
             listens = task.listen and clip.listens
@@ -209,6 +210,22 @@ async def analysed(clip: Clip, child: Child) -> list[AnyRecorderEvent]:
             if observation is not None:
                 events.append(observation)
     return events
+
+
+def _stored(event: Fragment) -> SegmentStored:
+    """The store is well, and takes each fragment at once."""
+    end = event.captured_at.plus(round(1000 * event.duration_s))
+    return SegmentStored(
+        at=event.at.plus(STORED_MS),
+        recorder_id=event.recorder_id,
+        session_id=event.session_id,
+        from_=event.captured_at,
+        to=end,
+        key=f"{event.feed_id}/{event.seq}",
+        version_id="1",
+        sha256=event.sha256,
+        bytes=event.bytes,
+    )
 
 
 async def scored(clips: Iterable[Clip]) -> tuple[Scores, dict[str, list[AnyRecorderEvent]]]:
