@@ -323,7 +323,8 @@ async def _console(house: House) -> None:
     state = Path(house.settings.work) / f"console-{house.worker_id}.state"
     state.parent.mkdir(parents=True, exist_ok=True)
     bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
-    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store)
+    ledger = await house.ledger()
+    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store, ledger=ledger)
     house.console = console
     house.jobs["console"] = console.run
     house.farewell.append(console.close)

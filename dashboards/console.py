@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from starlette.routing import Router
 
+from dashboards.access import AccessLog
 from dashboards.api import api_router
 from dashboards.health import health_router
 from dashboards.hls.live import LivePictures
@@ -27,6 +28,7 @@ from domain.events import Integrity, IntegrityFault
 from domain.topics import EVENTS
 from domain.wire import encode
 from storage.catalog.catalog import Catalog
+from storage.ledger.ledger import Ledger
 from storage.objects.port import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Console:
         state: File of the projection's saved state, this console's own.
         registry: Where the fleet's metrics are registered.
         store: Stored footage, for playback; None where it is not to be watched here.
+        ledger: The custody ledger, which is told of every access before it is given; nobody is told where None.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Console:
         registry: CollectorRegistry,
         *,
         store: ObjectStore | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._catalog, self._clock, self._registry = catalog, clock, registry
         self.projector = Projector(bus, clock, state, catalog, self._changed)
@@ -61,13 +65,14 @@ class Console:
         self.pictures = LivePictures(bus, clock)
         self._bus = bus
         self._recordings = None if catalog is None or store is None else Recordings(catalog, store, self._tell)
+        self._access = None if ledger is None else AccessLog(ledger, clock)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set))
 
     def routers(self) -> list[APIRouter]:
         """Return the routers of API, pictures and page. `/metrics` and health are for the process: `health_router`."""
         return [
             api_router(self.fleet, self._catalog, self.hub, self._clock),
-            *([] if self._recordings is None else [stored_router(self._recordings)]),
+            *([] if self._recordings is None else [stored_router(self._recordings, self._access)]),
             live_router(self.pictures),
             page_router(self.fleet, self._clock, self.projector.ready.is_set),
         ]

@@ -86,6 +86,14 @@ class Recordings:
         entries = list(_listed(pieces, base, start, end, target_s))
         return render(entries, target_s=target_s, first=0, ended=True)
 
+    async def segment(self, recorder_id: str, token: str) -> SegmentRow:
+        """Return the segment that an address means.
+
+        Raises:
+            Missing: There is no such segment of this recorder.
+        """
+        return await self._row(recorder_id, token)
+
     async def init(self, recorder_id: str, token: str) -> bytes:
         """Return the init segment of a stored segment.
 

@@ -7,6 +7,7 @@ import re
 from fastapi import APIRouter, Request, Response
 
 from dashboards import query
+from dashboards.access import AccessLog
 from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.problem import Missing, ProblemRoute
@@ -20,8 +21,13 @@ IMMUTABLE = {"Cache-Control": "private, max-age=60, immutable"}
 _PART = re.compile(r"(\d{1,15})-(\d{1,15})\.m4s")
 
 
-def stored_router(recordings: Recordings) -> APIRouter:
-    """Make the router of stored pictures; goes before that of live ones."""
+def stored_router(recordings: Recordings, access: AccessLog | None = None) -> APIRouter:
+    """Make the router of stored pictures; goes before that of live ones.
+
+    Args:
+        recordings: Reads them.
+        access: Told of each object before a byte of it is served; nobody where None.
+    """
     router = APIRouter(prefix="/hls", route_class=ProblemRoute)
 
     @router.get("/{recorder_id}/playback.m3u8")
@@ -32,8 +38,11 @@ def stored_router(recordings: Recordings) -> APIRouter:
         return Response(text, media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
     @router.get("/{recorder_id}/playback/{token}/{part}")
-    async def stored(recorder_id: str, token: str, part: str) -> Response:
-        check_recorder_id(recorder_id)
+    async def stored(request: Request, recorder_id: str, token: str, part: str) -> Response:
+        row = await recordings.segment(check_recorder_id(recorder_id), token)
+        if access is not None:
+            viewer = "unknown" if request.client is None else request.client.host
+            await access.note(viewer, recorder_id, row.session_id, row.key)
         asked = _PART.fullmatch(part)
         if asked is not None:
             data = await recordings.fragment(recorder_id, token, int(asked[1]), int(asked[2]))

@@ -18,6 +18,7 @@ from domain.registry import Registration
 from domain.wire import encode
 from storage.catalog.catalog import Catalog
 from storage.catalog.rows import SegmentRow
+from storage.ledger.ledger import Ledger
 from storage.objects.file import FileStore
 from storage.objects.port import ObjectStore
 from storage.part import PartFile
@@ -120,8 +121,11 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     bus = EmbeddedBus(folder / "log", partitions=2)
     await bus.start()
     catalog = await Catalog.connect(f"sqlite:///{folder}/catalog.db")
+    ledger = await Ledger.connect(f"sqlite:///{folder}/ledger.db")
     store = ObjectStore(FileStore(folder / "store", immutable=False))
-    console = Console(bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry(), store=store)
+    console = Console(
+        bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry(), store=store, ledger=ledger
+    )
     app = FastAPI()
     app.routes.extend(console.health().routes)
     for router in console.routers():
@@ -143,4 +147,5 @@ async def served(folder: Path) -> AsyncIterator[Served]:
         await asyncio.gather(running, return_exceptions=True)
         await catalog.close()
         await store.close()
+        await ledger.close()
         await bus.close()

@@ -10,14 +10,16 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from dashboards.access import AccessLog
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import stored_router
 from dashboards.problem import Missing
-from domain.clock import Instant
-from domain.errors import IntegrityError
+from domain.clock import Instant, SystemClock
+from domain.errors import IntegrityError, LedgerUnavailable
 from storage.catalog.catalog import Catalog
 from storage.catalog.register import Register
 from storage.catalog.rows import SegmentRow
+from storage.ledger.entry import decode
 from tests.storage.verify_case import Case, case
 
 
@@ -123,3 +125,26 @@ async def test_a_browser_gets_502_and_is_told_why(player: Player) -> None:
     assert answer.status_code == 502
     assert answer.json()["title"] == "Not what was stored"
     assert "fragment 1 is not what was stored, and is not shown" in answer.json()["detail"]
+
+
+async def test_who_is_shown_what_stands_in_the_ledger_before_a_byte_is_served(player: Player) -> None:
+    access = AccessLog(player.case.ledger, SystemClock())
+    app = FastAPI()
+    app.include_router(stored_router(player.recordings, access))
+    row = player.case.rows[0]
+    before = await player.case.ledger.size()
+    transport = httpx.ASGITransport(app, client=("10.1.2.3", 4))
+    async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
+        for part in ("init.mp4", "1-0.m4s", "1-0.m4s"):
+            await client.get(f"/hls/cam-1/playback/{token(row)}/{part}")
+        told = [decode(line) async for _, line in player.case.ledger.read(before)]
+        assert [(one.kind, one.body["by"], one.body["key"]) for one in told] == [("access", "10.1.2.3", row.key)]
+
+        async def away(_: object) -> list[int]:
+            raise LedgerUnavailable("ledger: restarting")
+
+        player.case.ledger.append = away  # type: ignore[method-assign,assignment]
+        other = player.case.rows[1]
+        refused = await client.get(f"/hls/cam-1/playback/{token(other)}/init.mp4")
+    assert refused.status_code == 503
+    assert refused.headers["retry-after"] == "2"
