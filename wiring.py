@@ -230,18 +230,24 @@ def _open_doors(house: House, service: IngestService) -> None:
     from streams.ingest.whip.options import options_from
     from streams.ingest.whip.routes import whip_router
     from streams.ingest.whip.service import WhipService
+    from streams.uploads.limits import Limits
+    from streams.uploads.routes import uploads_router
+    from streams.uploads.shelf import open_shelf
 
     locks = RecorderLocks()
+    shelf, limits = open_shelf(house.settings), Limits.of(house.settings)
     whip = WhipService(service, house.clock, options_from(house.settings), locks)
     house.farewell.append(whip.close)
     house.routers += [
         whip_router(service, whip, public_url=house.settings.public_url),
         device_router(service, house.clock, before_end=whip.close_session, locks=locks),
+        uploads_router(service, house.clock, shelf, limits, public_url=house.settings.public_url),
     ]
 
 
 async def _store(house: House) -> None:
     await _load("streams.workers.store", "storage.catalog.catalog", "storage.objects.connect")
+    from streams.workers.backfill import backfill_worker
     from streams.workers.store import StoreWorker
 
     _raise_file_limit()
@@ -252,6 +258,9 @@ async def _store(house: House) -> None:
     policy_of = house.policy_of(registrations)
     worker = StoreWorker(bus, store, catalog, ledger, house.settings, policy_of=policy_of, book=book, clock=house.clock)
     house.jobs["store"] = worker.run
+    house.jobs["backfill"] = backfill_worker(
+        bus, store, catalog, ledger, house.settings, registrations=registrations, book=book, clock=house.clock
+    ).run
 
 
 def _raise_file_limit() -> None:

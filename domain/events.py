@@ -275,12 +275,20 @@ class Backfilled(RecorderEvent, frozen=True, kw_only=True, tag="backfilled", ren
         from_: Start of the span (`from` on the wire).
         to: End of the span.
         sha256: Of the delivered file.
+        key: Object that it is in the store; absent where somebody else keeps it.
+        version_id: Version that was written; empty where the store has none.
+        bytes: Its size.
+        delivered_at: When the file was whole and verified here.
     """
 
     session_id: SessionId
     from_: Instant
     to: Instant
     sha256: Sha256
+    key: Name | None = None
+    version_id: Annotated[str, Meta(max_length=200)] | None = None
+    bytes: Count | None = None
+    delivered_at: Instant | None = None
 
 
 class SegmentStored(RecorderEvent, frozen=True, kw_only=True, tag="segment_stored", rename={"from_": "from"}):

@@ -50,6 +50,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         spool: Directory for fragments that the log has not acknowledged.
         spool_max_bytes: Most that may wait there.
         work: Directory for segments being gathered.
+        uploads: Directory for files that devices deliver later, shared by `ingest` and `store` here; `uploads` in
+            `work` where empty. Give it a disk of its own where docking stations deliver many at once.
+        upload_max_bytes: Largest file taken in one upload; S3 takes 5 GiB in one object.
+        upload_recorder_bytes: Most that may wait here of one recorder, coming or not in the store yet.
+        upload_recorder_files: Uploads of one recorder that may be unfinished at once.
+        upload_free_bytes: An upload that would leave less free on that disk is refused.
+        upload_expires_s: An upload from which nothing came for so long is removed.
+        dropbox: Directory into which docking stations copy files, `<recorder>/<session>/<from>_<to>.<ext>`; none where
+            empty.
+        dropbox_stable_s: A file there is taken when it has not changed for so long.
         worker_id: Name of this process in the fleet; its host name where empty.
         public_url: How devices reach this process, for `Location`; relative where empty.
         ice_hosts: Addresses to offer for WebRTC, comma-separated; all of the machine's where empty. Behind NAT that
@@ -117,6 +127,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spool: str = "data/spool"
     spool_max_bytes: Annotated[int, Meta(ge=16_000_000)] = 20_000_000_000
     work: str = "data/work"
+    uploads: str = ""
+    upload_max_bytes: Annotated[int, Meta(ge=1_000_000, le=5_368_709_120)] = 5_368_709_120
+    upload_recorder_bytes: Annotated[int, Meta(ge=1_000_000)] = 40_000_000_000
+    upload_recorder_files: Annotated[int, Meta(ge=1, le=1000)] = 8
+    upload_free_bytes: Annotated[int, Meta(ge=0)] = 2_000_000_000
+    upload_expires_s: Positive = 604_800.0
+    dropbox: str = ""
+    dropbox_stable_s: Positive = 10.0
     worker_id: str = ""
     public_url: str = ""
     ice_hosts: str = ""

@@ -5,6 +5,9 @@
 Days and times are those of capture, in China. The digits tell feeds and contents apart, so different footage can never
 want the same key, and nobody can take a key before its footage exists. A session id longer than 48 characters stands
 as its first 31, a hyphen and 16 hex digits of its SHA-256; the whole id is in the manifest and the tags.
+
+``uploads/<recorder>/<SHA-256>.<mp4|ts|avi|bin>`` are files that were delivered later, as they came. Content alone makes
+the key, so that the same file delivered twice is one object whatever is said of it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import hashlib
 from domain.clock import Instant
 
 ROOT = "segments"
+UPLOADS = "uploads"
 _LONGEST_SESSION = 48
 
 
@@ -22,6 +26,11 @@ def segment_key(recorder_id: str, session_id: str, captured_at: Instant, first_s
     moment = captured_at.datetime()
     name = f"{moment:%Y%m%dT%H%M%S}{captured_at % 1000:03}-{first_seq}-{sha256[:16]}.mp4"
     return f"{day_prefix(recorder_id, captured_at)}{_short(session_id)}/{name}"
+
+
+def upload_key(recorder_id: str, sha256: str, media: str) -> str:
+    """Return the key of a file delivered later: at most 144 characters."""
+    return f"{UPLOADS}/{recorder_id}/{sha256}.{media}"
 
 
 def day_prefix(recorder_id: str, moment: Instant) -> str:

@@ -108,6 +108,44 @@ class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: Instant | None = None
 
 
+class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was delivered later, stored as it came.
+
+    Attributes:
+        key: Object key.
+        recorder_id: Whose footage.
+        session_id: Of which session.
+        policy: Policy in force when it was stored.
+        from_at: First captured moment, as its sender said.
+        to_at: End of it.
+        bytes: Size of the object.
+        sha256: Of the object.
+        version_id: Version that was written; empty where the store has none.
+        media: Container by its first bytes: `mp4`, `ts`, `avi` or `bin`.
+        via: Which way it came: `tus` or `folder`.
+        delivered_at: When it was whole and verified here.
+        stored_at: When it was written down as stored.
+        retain_until: Locked until then.
+        overlap_ms: Of its time, so much was in the store already.
+    """
+
+    key: str
+    recorder_id: str
+    session_id: str
+    policy: str
+    from_at: Instant
+    to_at: Instant
+    bytes: int
+    sha256: str
+    version_id: str
+    media: str
+    via: str
+    delivered_at: Instant
+    stored_at: Instant
+    retain_until: Instant
+    overlap_ms: int
+
+
 class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody decided about the class of a session, as `domain.events.Classified` says it.
 

@@ -62,6 +62,28 @@ segments = Table(
     Index("segments_by_lock", "retain_until", "key"),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("key", String(1024), primary_key=True),
+    Column("recorder_id", _ID, nullable=False),
+    Column("session_id", _ID, nullable=False),
+    Column("policy", _ID, nullable=False),
+    Column("from_ms", Milliseconds, key="from_at", nullable=False),
+    Column("to_ms", Milliseconds, key="to_at", nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("version_id", _ID, nullable=False),
+    Column("media", String(8), nullable=False),
+    Column("via", String(16), nullable=False),
+    Column("delivered_ms", Milliseconds, key="delivered_at", nullable=False),
+    Column("stored_at_ms", Milliseconds, key="stored_at", nullable=False),
+    Column("retain_until_ms", Milliseconds, key="retain_until", nullable=False),
+    Column("overlap_ms", BigInteger, nullable=False),
+    Index("uploads_by_time", "recorder_id", "from_at", "key"),
+    Index("uploads_by_hash", "recorder_id", "sha256"),
+)
+
 sessions = Table(
     "sessions",
     metadata,

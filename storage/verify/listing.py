@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError
 from domain.ids import is_recorder_id
-from storage.layout import ROOT
+from storage.layout import ROOT, UPLOADS
 from storage.objects.port import Listed, ObjectStore
 from storage.verify.books import PREFIX, is_ours
 from storage.verify.fault import LEDGER, Fault
 from storage.verify.owed import GRACE_MS
 
 _SEGMENTS = f"{ROOT}/"
+_UPLOADS = f"{UPLOADS}/"
 _PROBES = "probe/"
 
 
@@ -50,6 +51,8 @@ class Listing:
             return await self._of_ledger(listed.key)
         if listed.key.startswith(_PROBES) or (listed.key.startswith(_SEGMENTS) and self._knows(listed.key)):
             return []
+        if listed.key.startswith(_UPLOADS) and self._knows(listed.key):
+            return await self._of_upload(listed.key)
         if self._is_young(listed.modified_at):
             self.pending += 1
             return []
@@ -77,10 +80,30 @@ class Listing:
             found.append(Fault("unlocked", key, f"locked until {head.retain_until}"))
         return found
 
+    async def _of_upload(self, key: str) -> list[Fault]:
+        """Check a file that was delivered later: its key names its hash."""
+        found: list[Fault] = []
+        whole = hashlib.sha256()
+        try:
+            versions = await self._store.versions(key)
+            first = versions[0].version_id
+            head = await self._store.head(key, first)
+            await self._store.feed(key, first, whole.update)
+        except IntegrityError as error:
+            return [Fault("altered", key, str(error), _recorder(key))]
+        if len(versions) > 1:
+            found.append(Fault("hidden", key, f"{len(versions)} versions where one was written", _recorder(key)))
+        if whole.hexdigest() != key.rpartition("/")[2].partition(".")[0]:
+            detail = f"its bytes have SHA-256 {whole.hexdigest()}, and its key names another"
+            found.append(Fault("altered", key, detail, _recorder(key)))
+        if head is None or head.retain_until is None:
+            found.append(Fault("unlocked", key, "not locked", _recorder(key)))
+        return found
+
 
 def _recorder(key: str) -> str:
     """Return whose footage an object would be, by its key."""
     parts = key.split("/")
-    if parts[0] == ROOT and len(parts) > 2 and is_recorder_id(parts[1]):
+    if parts[0] in {ROOT, UPLOADS} and len(parts) > 2 and is_recorder_id(parts[1]):
         return parts[1]
     return LEDGER

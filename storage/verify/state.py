@@ -88,6 +88,10 @@ class State:
         )
         self._database.execute("COMMIT")
 
+    def note(self, keys: Iterable[str]) -> None:
+        """Note keys of objects that are checked where they are listed."""
+        self._database.executemany("INSERT OR IGNORE INTO keys VALUES (?)", [(self._digest(key),) for key in keys])
+
     def knows(self, key: str) -> bool:
         """Tell whether a segment of this key was noted."""
         return (

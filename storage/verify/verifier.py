@@ -231,6 +231,8 @@ class Verifier:
         async for entry in entries:
             if entry.kind == "segment" and scope.covers(entry):
                 rows += [row for row in [_segment(entry)] if row is not None]
+            elif entry.kind == "backfill" and "key" in entry.body:
+                state.note([str(entry.body["key"])])
         state.add((row.key, row.recorder_id, row.session_id, row.bytes) for row in rows)
         if scope != Scope():
             self._folders |= {f"{row.key.rpartition('/')[0]}/" for row in rows}

@@ -1,6 +1,7 @@
 """What the custody ledger is told of events and findings that nobody appends where they happen. Pure.
 
-A segment is appended by the store worker, holds and classes by `storage.retention`, an access by who serves it.
+A segment, or a file delivered later that is in our store, is appended by the worker that stored it, holds and
+classes by `storage.retention`, an access by who serves it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def is_wanted(value: bytes) -> bool:
 def of_event(event: AnyEvent) -> Entry | None:
     """Return the entry of an event, None where it has none of its own."""
     kind = _EVENTS.get(type(event))
-    if kind is None:
+    if kind is None or (isinstance(event, Backfilled) and event.key is not None):
         return None
     told: dict[str, Any] = to_builtins(event)
     return Entry(

@@ -24,9 +24,14 @@ def authenticate(request: Request, ingest: IngestPort) -> Registration:
         NotActive: Registered, but not activated, suspended or retired; told only to the recorder itself.
         Unavailable: One of the latter three, but the log may say otherwise: it has not been read yet.
     """
+    return authenticate_as(request, ingest, request.path_params["recorder_id"])
+
+
+def authenticate_as(request: Request, ingest: IngestPort, recorder_id: str) -> Registration:
+    """Do the same where the recorder is named elsewhere than in the path; raises as `authenticate` does."""
     token = bearer_token(request)
     try:
-        recorder_id = check_recorder_id(request.path_params["recorder_id"])
+        check_recorder_id(recorder_id)
     except InvalidInput as error:
         raise Problem(404, "no such recorder", field="recorder_id") from error
     try:

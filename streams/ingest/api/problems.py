@@ -27,12 +27,16 @@ _TITLES: Final = {
     404: "Not found",
     408: "Request took too long",
     409: "Conflict",
+    410: "Gone",
     412: "Precondition failed",
     413: "Request too large",
     415: "Unsupported media type",
     422: "Unacceptable content",
+    423: "Locked",
+    460: "Checksum mismatch",
     500: "Internal error",
     503: "Temporarily unavailable",
+    507: "No room",
 }
 
 

@@ -1,0 +1,207 @@
+"""A file that was delivered later on its way into the store: as it came, create-only, locked, attested, written down.
+
+The order is that of a segment (`storage.deposit`): the object, what the store says of it, the ledger, the catalogue.
+Every step may be repeated by a process that knows nothing of the one before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from domain.clock import Clock, Instant
+from domain.errors import IntegrityError, LedgerUnavailable
+from domain.events import Backfilled
+from policies.local import Rulebook
+from policies.retention import retain_until
+from storage.catalog.rows import UploadRow
+from storage.catalog.uploads import Uploads
+from storage.deposit import RETENTION_CLASS, SHORTEST_LOCK_MS
+from storage.layout import upload_key
+from storage.ledger.entry import Entry
+from storage.ledger.ledger import Ledger
+from storage.objects.port import Head, ObjectStore
+
+CONTENT_TYPES = {"mp4": "video/mp4", "ts": "video/mp2t", "avi": "video/x-msvideo"}
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole file, its hash verified.
+
+    Attributes:
+        path: Where its bytes are.
+        recorder_id: Whose footage.
+        session_id: Of which session.
+        from_at: First captured moment.
+        to_at: End of it.
+        sha256: Of the file.
+        bytes: Its size.
+        media: Its container.
+        via: Which way it came.
+        delivered_at: When it was whole and verified here.
+    """
+
+    path: Path
+    recorder_id: str
+    session_id: str
+    from_at: Instant
+    to_at: Instant
+    sha256: str
+    bytes: int
+    media: str
+    via: str
+    delivered_at: Instant
+
+    @property
+    def key(self) -> str:
+        """Object key."""
+        return upload_key(self.recorder_id, self.sha256, self.media)
+
+
+class BackfillBody(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Body of an entry of kind `backfill` for a file in our store; `at` of the entry is when it was delivered.
+
+    Attributes:
+        key: Object key.
+        version_id: Version that was written; empty where the store has none.
+        sha256: Of the object.
+        bytes: Its size.
+        from_: First captured moment, RFC 3339.
+        to: End of it.
+        delivered_at: When it was whole and verified, RFC 3339.
+        media: Container.
+        via: `tus` or `folder`.
+        policy: Policy under which it was locked.
+    """
+
+    key: str
+    version_id: str
+    sha256: str
+    bytes: int
+    from_: str
+    to: str
+    delivered_at: str
+    media: str
+    via: str
+    policy: str
+
+
+class Backfill:
+    """Stores deliveries.
+
+    Args:
+        store: The object store.
+        uploads: The catalogue's part.
+        ledger: The custody ledger.
+        clock: For `stored_at`.
+        book: The policies in force.
+    """
+
+    def __init__(self, store: ObjectStore, uploads: Uploads, ledger: Ledger, clock: Clock, book: Rulebook) -> None:
+        self._store, self._uploads, self._ledger = store, uploads, ledger
+        self._clock, self._book = clock, book
+
+    async def run(self, one: Delivery, policy: str) -> UploadRow:
+        """Store a delivery, and return what the catalogue has of it; of a file delivered before, what it had.
+
+        Raises:
+            Unavailable: The store, the ledger or the catalogue is away; call again later.
+            SourceDamaged: The file is not what it was.
+            IntegrityError: The store has something else under its key.
+        """
+        known = await self._uploads.known(one.recorder_id, one.sha256)
+        if known is not None:
+            return known
+        head = await self._put(one, policy)
+        # By the policy it was written under, so that a repetition says the same.
+        policy = head.metadata.get("policy", policy)
+        try:
+            await self._ledger.append([entry_of(one, head.version_id, policy)])
+        except IntegrityError as error:  # somebody changed it; the file waits here until a person has looked
+            raise LedgerUnavailable(str(error)) from error
+        return await self._uploads.add(
+            UploadRow(
+                key=one.key,
+                recorder_id=one.recorder_id,
+                session_id=one.session_id,
+                policy=policy,
+                from_at=one.from_at,
+                to_at=one.to_at,
+                bytes=one.bytes,
+                sha256=one.sha256,
+                version_id=head.version_id,
+                media=one.media,
+                via=one.via,
+                delivered_at=one.delivered_at,
+                stored_at=self._clock.now(),
+                retain_until=head.retain_until or one.to_at,
+                overlap_ms=await self._uploads.overlap_ms(one.recorder_id, one.from_at, one.to_at, but=one.key),
+            )
+        )
+
+    async def _put(self, one: Delivery, policy: str) -> Head:
+        owed = max(retain_until(one.to_at, self._book.find(policy) or policy), self._clock.now().plus(SHORTEST_LOCK_MS))
+        if one.path.exists():  # else a life before has given it to the store, which took it
+            await self._store.put(
+                one.key,
+                one.path,
+                sha256=one.sha256,
+                retain_until=owed,
+                tags={
+                    "retention": RETENTION_CLASS,
+                    "recorder": one.recorder_id,
+                    "session": one.session_id,
+                    "policy": policy,
+                },
+                metadata={"policy": policy, "delivered": one.delivered_at.rfc3339()},
+                content_type=CONTENT_TYPES.get(one.media, "application/octet-stream"),
+            )
+        versions = await self._store.versions(one.key)
+        head = await self._store.head(one.key, versions[0].version_id) if versions else None
+        if head is None or (head.sha256, head.size) != (one.sha256, one.bytes):
+            msg = f"{one.key}: the store's first version is not the file that was delivered"
+            raise IntegrityError(msg)
+        if head.retain_until is None or head.retain_until <= self._clock.now():
+            msg = f"{one.key}: not locked"
+            raise IntegrityError(msg)
+        return head
+
+
+def entry_of(one: Delivery, version_id: str, policy: str) -> Entry:
+    """Return the entry of a delivery; said again it is the same entry."""
+    body = BackfillBody(
+        key=one.key,
+        version_id=version_id,
+        sha256=one.sha256,
+        bytes=one.bytes,
+        from_=one.from_at.rfc3339(),
+        to=one.to_at.rfc3339(),
+        delivered_at=one.delivered_at.rfc3339(),
+        media=one.media,
+        via=one.via,
+        policy=policy,
+    )
+    return Entry(
+        kind="backfill",
+        at=one.delivered_at,
+        body=msgspec.to_builtins(body),
+        recorder_id=one.recorder_id,
+        session_id=one.session_id,
+    )
+
+
+def announcement(row: UploadRow) -> Backfilled:
+    """Return the event of a stored file; the same however often it is said."""
+    return Backfilled(
+        at=row.stored_at,
+        recorder_id=row.recorder_id,
+        session_id=row.session_id,
+        from_=row.from_at,
+        to=row.to_at,
+        sha256=row.sha256,
+        key=row.key,
+        version_id=row.version_id,
+        bytes=row.bytes,
+        delivered_at=row.delivered_at,
+    )
