@@ -86,9 +86,7 @@ def measure(
     wall_s = time.monotonic() - began_s
     if at_end is not None:
         at_end()
-    return {
-        name: Reading(after[name] - before[name], wall_s, sum(memory[name]) // _MEMORY_LOOKS) for name in families
-    }
+    return {name: Reading(after[name] - before[name], wall_s, sum(memory[name]) // _MEMORY_LOOKS) for name in families}
 
 
 def threads_cpu_s(pid: int) -> dict[str, float]:
