@@ -333,7 +333,7 @@ async def _console(house: House) -> None:
     state.parent.mkdir(parents=True, exist_ok=True)
     bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
     ledger = await house.ledger()
-    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store, ledger=ledger)
+    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store, ledger=ledger, book=house.book)
     house.console = console
     house.jobs["console"] = console.run
     house.farewell.append(console.close)

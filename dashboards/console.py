@@ -12,6 +12,7 @@ from starlette.routing import Router
 
 from dashboards.access import AccessLog
 from dashboards.api import api_router
+from dashboards.deadlines import Deadlines
 from dashboards.health import health_router
 from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
@@ -27,6 +28,7 @@ from domain.errors import BusUnavailable
 from domain.events import Integrity, IntegrityFault
 from domain.topics import EVENTS
 from domain.wire import encode
+from policies.local import Rulebook, default
 from storage.catalog.catalog import Catalog
 from storage.ledger.ledger import Ledger
 from storage.objects.port import ObjectStore
@@ -45,6 +47,7 @@ class Console:
         registry: Where the fleet's metrics are registered.
         store: Stored footage, for playback; None where it is not to be watched here.
         ledger: The custody ledger, which is told of every access before it is given; nobody is told where None.
+        book: The policies in force; those of the package alone where absent.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Console:
         *,
         store: ObjectStore | None = None,
         ledger: Ledger | None = None,
+        book: Rulebook | None = None,
     ) -> None:
         self._catalog, self._clock, self._registry = catalog, clock, registry
         self.projector = Projector(bus, clock, state, catalog, self._changed)
@@ -66,7 +70,7 @@ class Console:
         self._bus = bus
         self._recordings = None if catalog is None or store is None else Recordings(catalog, store, self._tell)
         self._access = None if ledger is None else AccessLog(ledger, clock)
-        registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set))
+        registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(book or default())))
 
     def routers(self) -> list[APIRouter]:
         """Return the routers of API, pictures and page. `/metrics` and health are for the process: `health_router`."""

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from dashboards.deadlines import Deadlines
 from dashboards.projection import Fleet
 from dashboards.recorder import Recorder
 from dashboards.view import backlog_eta_s
 from domain.clock import Clock, Instant
+from policies.local import default
 
 LABELS = ("recorder", "site", "policy")
 
@@ -76,10 +78,18 @@ class FleetCollector(Collector):
         fleet: The projection.
         clock: The time at which lag is taken.
         ready: Tells whether the projection has caught up.
+        deadlines: Store-by times; by the policies of the package alone where absent.
     """
 
-    def __init__(self, fleet: Fleet, clock: Clock, ready: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        ready: Callable[[], bool] = lambda: True,
+        deadlines: Deadlines | None = None,
+    ) -> None:
         self._fleet, self._clock, self._ready = fleet, clock, ready
+        self._deadlines = deadlines or Deadlines(default())
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Name nothing ahead of time, so that registering reads no state."""
@@ -107,6 +117,16 @@ class FleetCollector(Collector):
                 if value is not None:
                     family.add_metric(label, value)
             yield family
+        family = GaugeMetricFamily(
+            "liuhen_recorder_deadline_seconds",
+            "Seconds until footage of a completed session must be stored, the earliest; negative when it is overdue.",
+            labels=LABELS,
+        )
+        for recorder, label in zip(recorders, labels, strict=True):
+            left_s = self._deadlines.seconds_left(recorder, now)
+            if left_s is not None:
+                family.add_metric(label, left_s)
+        yield family
 
     def _findings(self, recorders: list[Recorder]) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         counts = Counter((f.kind, f.severity) for recorder in recorders for f in recorder.findings.values())

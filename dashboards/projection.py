@@ -27,11 +27,13 @@ from domain.events import (
     Fragment,
     RecorderEvent,
     RecorderRegistered,
+    Returned,
     SegmentStored,
     SessionEnded,
     SessionOpened,
     SessionResumed,
     SessionStopped,
+    StoringDeferred,
     Telemetry,
 )
 from domain.findings import Finding
@@ -39,7 +41,7 @@ from domain.registry import Registration
 from domain.topics import EVENTS, FINDINGS, REGISTRY
 from domain.wire import decode_event, decode_finding, decode_registration, encode
 
-FORM = 1
+FORM = 2
 """Version of the saved state; another one is not read."""
 MAX_REMEMBERED = 20_000
 """Ids of closed findings remembered, so that one published again after a crash is neither reopened nor counted; and
@@ -210,10 +212,13 @@ def _fold(recorder: Recorder, event: Event) -> Change | None:
             fresh = event.session_id not in recorder.sessions
             recorder.take_fragment(event)
             return Change(recorder_id, session_id=event.session_id if fresh else None)
-        case SegmentStored():
+        case SegmentStored() | Backfilled():
             recorder.take_stored(event)
-        case Backfilled():
-            recorder.cover(event.session_id, int(event.at), int(event.from_), int(event.to))
+        case Returned():
+            recorder.take_returned(event.session_id, int(event.at))
+        case StoringDeferred():
+            session = recorder.session(event.session_id, int(event.at))
+            session.defer(int(event.at), int(event.until), event.approved_by)
         case Telemetry():
             recorder.take_telemetry(event)
         case DeviceIndex():

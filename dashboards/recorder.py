@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from dashboards.pending import Coverage, Pending
-from domain.events import Fragment, SegmentStored, Telemetry
+from domain.events import Backfilled, Fragment, SegmentStored, Telemetry
 from domain.findings import Figure, Finding
 
 KEEP_ENDED_MS = 24 * 3_600_000
@@ -28,6 +28,7 @@ LIVE_MS = 15_000
 """Media heard this lately means that it is recording: the longest fragment, twice, and its way here."""
 MAX_DRAINS = 64
 MAX_MARKS = 200
+MAX_LEAVES = 8
 CLOCK_READINGS = 5
 ON_DEVICE_WHILE_STOPPED = frozenset({"connection_lost", "server", "unknown"})
 """Stops in which the device itself records on: their time belongs to the recorded span."""
@@ -109,6 +110,8 @@ class Session(msgspec.Struct):
         pending: Fragments not in the store.
         stored: What is.
         marks: Stops, resumptions and explanations, the latest `MAX_MARKS`.
+        returned_at: When the officer of a remote session was back.
+        leaves: Leave to store later: given at, until, by whom; the newest `MAX_LEAVES`.
     """
 
     session_id: str
@@ -126,6 +129,8 @@ class Session(msgspec.Struct):
     pending: Pending = msgspec.field(default_factory=Pending)
     stored: Coverage = msgspec.field(default_factory=Coverage)
     marks: list[Mark] = msgspec.field(default_factory=list)
+    returned_at: int | None = None
+    leaves: list[tuple[int, int, str]] = msgspec.field(default_factory=list)
 
     @property
     def open(self) -> bool:
@@ -150,6 +155,10 @@ class Session(msgspec.Struct):
         """Remember something for the timeline; the same again changes nothing."""
         if all(mark.body != body for mark in self.marks):
             self.marks = [*self.marks, Mark(at, kind, body)][-MAX_MARKS:]
+
+    def defer(self, at: int, until: int, by: str) -> None:
+        """Note leave to store later; the same again changes nothing."""
+        self.leaves = sorted({*self.leaves, (at, until, by)})[-MAX_LEAVES:]
 
     def stop(self, at: int, reason: str) -> None:
         """Note a stop; a second one without media between changes nothing but the reason."""
@@ -257,6 +266,10 @@ class Recorder(msgspec.Struct):
         """Retired, and nothing of it is left to be stored."""
         return self.state == "retired" and self.oldest_missing_at is None
 
+    def owes(self, session: Session) -> bool:
+        """Tell whether something of a session is known of and not in the store."""
+        return bool(session.pending.spans) or any(held.session_id == session.session_id for held in self.held)
+
     def is_live(self, now: int) -> bool:
         """Tell whether media came in a moment ago."""
         return self.media_heard_at is not None and now - self.media_heard_at <= LIVE_MS
@@ -294,8 +307,8 @@ class Recorder(msgspec.Struct):
         if not session.stored.holds(start, end):
             session.pending.add(event.feed_id, event.seq, start, end, event.bytes)
 
-    def take_stored(self, event: SegmentStored) -> None:
-        """A segment is in the store."""
+    def take_stored(self, event: SegmentStored | Backfilled) -> None:
+        """A segment, or a file that was delivered later, is in the store."""
         drained = self.cover(event.session_id, int(event.at), int(event.from_), int(event.to))
         if drained:
             self.drained.append((int(event.at), drained))
@@ -306,8 +319,9 @@ class Recorder(msgspec.Struct):
         session = self.session(session_id, at)
         session.saw(start, end)
         session.stored.add(start, end)
+        on_device = sum(held.bytes for held in self.held)
         self.held = [left for held in self.held for left in self._still_held(held)]
-        return session.pending.cover(start, end)
+        return session.pending.cover(start, end) + on_device - sum(held.bytes for held in self.held)
 
     def take_index(self, recordings: list[Held]) -> None:
         """The device says all that it still holds."""
@@ -315,7 +329,18 @@ class Recorder(msgspec.Struct):
             rest = recordings[MAX_HELD - 1 :]
             last = Held("", min(r.start for r in rest), max(r.end for r in rest), sum(r.bytes for r in rest))
             recordings = [*recordings[: MAX_HELD - 1], last]
+        for held in recordings:  # what the device recorded counts as recorded, whether any of it came or not
+            session = self.sessions.get(held.session_id)
+            if session is not None:
+                session.first_at = min(session.first_at or held.start, held.start)
+                session.last_at = max(session.last_at or held.end, held.end)
         self.held = [left for held in recordings for left in self._still_held(held)]
+
+    def take_returned(self, session_id: str | None, at: int) -> None:
+        """The officer is back; without a session, all remote ones are meant."""
+        for session in self.sessions.values():
+            if session_id in (None, session.session_id) and session.remote and session.returned_at is None:
+                session.returned_at = at
 
     def take_telemetry(self, event: Telemetry) -> None:
         """The device says how it is. A value that it leaves out stays as it was."""
@@ -347,7 +372,7 @@ class Recorder(msgspec.Struct):
         return [Held(held.session_id, one, two, round(held.bytes * (two - one) / length)) for one, two in parts]
 
     def _forget_sessions(self, now: int) -> None:
-        done = [s for s in self.sessions.values() if s.ended_at is not None and not s.pending.spans]
+        done = [s for s in self.sessions.values() if s.ended_at is not None and not self.owes(s)]
         old = [s for s in done if (s.ended_at or 0) < now - KEEP_ENDED_MS]
         surplus = len(self.sessions) - len(old) - MAX_SESSIONS
         if surplus > 0:
