@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from domain.events import Integrity
     from policies.local import Rulebook
     from storage.catalog.catalog import Catalog
+    from storage.ledger.keeper import Keeper
     from storage.ledger.ledger import Ledger
     from storage.objects.port import ObjectStore
     from streams.ingest.registrations import Registrations
     from streams.ingest.service import IngestService
+    from streams.workers.custody import Chore
 
 SHUTDOWN_S = 15.0
 DECISIONS_EVERY_S = 2.0
@@ -319,8 +321,64 @@ async def _custody(house: House) -> None:
         Chore("checkpoint", settings.checkpoint_s, Checkpoints(keeps, ledger, bus, clock).run),
         Chore("decisions", DECISIONS_EVERY_S, retention.follow),
         Chore("expiry", EXPIRY_EVERY_S, Expiries(Expiry(retention), clock).run),
+        await _verification(house, keeps, tell),
+        *await _copy_off_site(house, tell),
     ]
     house.jobs["custody"] = CustodyWorker(bus, catalog, ledger, retention, chores).run
+
+
+async def _verification(house: House, keeps: Keeper, tell: Callable[[Integrity], Awaitable[None]]) -> Chore:
+    """The check of all evidence that runs by itself."""
+    from storage.ledger.keys import trusted_keys
+    from storage.ledger.timestamps import load_roots
+    from storage.verify.scheduled import LOOK_EVERY_S, Scheduled
+    from storage.verify.verifier import Rest, Verifier
+    from streams.workers.custody import Chore
+
+    settings, store, ledger = house.settings, await house.store(), await house.ledger()
+    trusted = trusted_keys(Path(settings.ledger_key_file))
+    roots = load_roots(settings.tsa_certificates) if settings.tsa_certificates else []
+
+    def make(rest: Rest) -> Verifier:
+        return Verifier(
+            store,
+            ledger,
+            trusted,
+            keeps.copier.places,
+            house.clock,
+            book=house.book,
+            roots=roots,
+            gap_min_s=settings.gap_min_s,
+            rest=rest,
+        )
+
+    every_s, bytes_per_s = settings.verify_every_s, settings.verify_bytes_per_s
+    scheduled = Scheduled(make, tell, house.clock, Path(settings.work), every_s=every_s, bytes_per_s=bytes_per_s)
+    return Chore("verify", min(LOOK_EVERY_S, every_s), scheduled.run_if_due)
+
+
+async def _copy_off_site(house: House, tell: Callable[[Integrity], Awaitable[None]]) -> list[Chore]:
+    """The copy of everything in a second store, where one is set."""
+    settings = house.settings
+    if not settings.offsite:
+        return []
+    from storage.objects.connect import connect_second
+    from storage.offsite.offsite import Offsite
+    from streams.workers.custody import Chore
+
+    second = connect_second(settings.offsite, settings, "offsite")
+    house.stack.push_async_callback(second.close)
+    offsite = Offsite(
+        await house.store(),
+        second,
+        await house.ledger(),
+        house.clock,
+        Path(settings.work) / "offsite",
+        name=settings.offsite.partition("?")[0],
+        lock_ms=settings.ledger_lock_days * 86_400_000,
+        tell=tell,
+    )
+    return [Chore("offsite", settings.checkpoint_s, offsite.run)]
 
 
 async def _console(house: House) -> None:

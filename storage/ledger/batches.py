@@ -33,13 +33,15 @@ class Batches:
         store: To where.
         lock_ms: For how long an object is locked.
         clock: For the lock's end.
+        place: Under which name the ledger notes how much is written: of another store, another one.
     """
 
-    def __init__(self, ledger: Ledger, store: ObjectStore, lock_ms: int, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, store: ObjectStore, lock_ms: int, clock: Clock, place: str = PLACE) -> None:
         self._ledger = ledger
         self._store = store
         self._lock_ms = lock_ms
         self._clock = clock
+        self._place = place
 
     async def write(self, until: int) -> None:
         """Write every entry below `until` that is not there yet.
@@ -48,13 +50,13 @@ class Batches:
             Unavailable: Some are missing; call again.
             IntegrityError: The store has other entries under these numbers.
         """
-        done = {one.place: one.size for one in await self._ledger.deliveries()}.get(PLACE, 0)
+        done = {one.place: one.size for one in await self._ledger.deliveries()}.get(self._place, 0)
         while done < until:
             lines = await self._lines(done, until)
             key = f"{PREFIX}{done:012}-{done + len(lines):012}.ndjson"
             await self._put(key, b"".join(line + b"\n" for line in lines))
             done += len(lines)
-            await self._ledger.set_delivery(Delivery(PLACE, done, self._clock.now(), key))
+            await self._ledger.set_delivery(Delivery(self._place, done, self._clock.now(), key))
 
     async def _lines(self, start: int, until: int) -> list[bytes]:
         found: list[bytes] = []

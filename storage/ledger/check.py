@@ -75,9 +75,9 @@ class Check:
         Raises:
             Unavailable: The ledger or a place did not answer.
         """
-        size = await self._ledger.size()
         async for fault in self._read_heads():
             yield fault
+        size = await self._ledger.size()  # after what was signed: the ledger may be growing meanwhile
         async for fault in self._walk(size):
             yield fault
         for beyond in sorted(self._heads):
@@ -87,6 +87,7 @@ class Check:
     # Checkpoints and their copies
 
     async def _read_heads(self) -> AsyncIterator[Fault]:
+        delivered = {one.place: one.size for one in await self._ledger.deliveries()}
         kept: dict[int, str] = {}
         async for checkpoint in self._ledger.checkpoints():
             kept[checkpoint.size] = checkpoint.note
@@ -95,7 +96,6 @@ class Check:
             if checkpoint.timestamp is not None and not await self._is_stored(checkpoint.size, checkpoint.timestamp):
                 yield Fault(f"checkpoint {checkpoint.size}", "its timestamp is not the one in the store")
         self.newest = max(kept, default=0)
-        delivered = {one.place: one.size for one in await self._ledger.deliveries()}
         for name, size in delivered.items():
             if size > self.newest:
                 yield Fault(name, f"is said to have got {size} entries, and no checkpoint goes so far")
@@ -134,6 +134,8 @@ class Check:
                 continue
             held.add(head.size)
             where = f"checkpoint {head.size} in {place.name}"
+            if head.size > self.newest and (new := await self._made_since(head.size)) is not None:
+                kept[head.size] = new
             if head.size not in kept:
                 yield Fault(where, "is not in the ledger")
             elif kept[head.size] != note:
@@ -141,6 +143,12 @@ class Check:
         if held or place.takes_all:
             for size in sorted(size for size in kept if size <= delivered and size not in held):
                 yield Fault(f"checkpoint {size} in {place.name}", "was delivered and is gone")
+
+    async def _made_since(self, size: int) -> str | None:
+        """Look again for a checkpoint of this size: it may have been made after the others were read."""
+        async for checkpoint in self._ledger.checkpoints(size):
+            return checkpoint.note if checkpoint.size == size else None
+        return None
 
     def _open(self, where: str, note: str) -> TreeHead | Fault:
         try:

@@ -119,9 +119,9 @@ class Written:
         return found
 
     async def finish(self, size: int) -> list[Fault]:
-        """See whether the store has more, when the ledger is over at this size."""
+        """See whether the store has more than the ledger, whose size this is now."""
         found = await self._advance(size)
-        if self._next is not None:
+        if self._next is not None and self._next[0] >= size:
             detail = f"stands in the evidence store, and the ledger has {size} entries"
             found.append(Fault("ledger_batch", f"entry {self._next[0]}", detail))
         return found

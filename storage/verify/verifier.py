@@ -217,7 +217,7 @@ class Verifier:
                 await self._note(_each(noted), scope, state)
                 noted = []
         await self._note(_each(noted), scope, state)
-        for fault in await written.finish(size):
+        for fault in await written.finish(await self._ledger.size()):  # it may have grown meanwhile
             yield fault
 
     def _take_hold(self, entry: Entry) -> None:

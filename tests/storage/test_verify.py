@@ -432,6 +432,30 @@ async def test_a_place_that_does_not_answer_is_told_and_is_no_fault(quick: Case)
     assert verifier.summary.unreached == {"s3://away": "away"}
 
 
+async def test_a_site_that_goes_on_recording_gives_no_false_alarm(tmp_path: Path) -> None:
+    """Segments, entries, checkpoints and copies come while the check runs."""
+    async with case(tmp_path) as one:
+        await one.fill()
+        stop = asyncio.Event()
+
+        async def record() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                await one.segment("cam-4", f"s{number % 3}", f"f{number}", range(2))
+                await one.keeper.turn()
+
+        recording = asyncio.create_task(record())
+        try:
+            for _ in range(20):
+                assert await one.check() == []
+        finally:
+            stop.set()
+            await recording
+        assert await one.check() == []
+        assert len(one.rows) > 10
+
+
 # One session, going on, a store that is away
 
 
