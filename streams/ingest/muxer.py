@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -274,7 +275,7 @@ def _ends_at(progress: Progress, track: int, units: Sequence[AccessUnit]) -> Ins
         captured.insert(0, progress.last[track].captured_at)
     captured.sort()
     latest = captured[-1]
-    intervals = [after - before for before, after in zip(captured[-3:], captured[-2:], strict=False)]
+    intervals = [after - before for before, after in pairwise(captured[-3:])]
     if len(captured) == 2 and track in progress.intervals_ms:
         intervals.append(progress.intervals_ms[track])
     return latest.plus(min(intervals, default=_frame_ms(units[0])))

@@ -48,6 +48,12 @@ def test_an_all_intra_camera_is_not_cut_at_every_picture() -> None:
     assert 9 <= len(fragments) <= 12
 
 
+def test_a_picture_that_is_a_fragment_of_its_own_lasts_until_the_next() -> None:
+    fragments = fragments_of(feed(40, gop=1, with_sound=False, frame_ms=4_000), LIMITS)
+    assert len(fragments) == 10
+    assert [fragment.duration_ms for fragment in fragments[1:-1]] == [4_000] * 8
+
+
 def test_a_long_gop_is_cut_in_time_and_says_so() -> None:
     fragments = fragments_of(feed(20, gop=250), LIMITS)
     assert [fragment.starts_with_keyframe for fragment in fragments] == [True, False, False, True, False, False]
