@@ -191,6 +191,40 @@ def entry_of(one: Delivery, version_id: str, policy: str) -> Entry:
     )
 
 
+def row_of(entry: Entry) -> UploadRow:
+    """Return the row of a delivery's entry, its lock and overlap to be filled in.
+
+    Raises:
+        IntegrityError: It is no entry that `entry_of` could have made.
+    """
+    try:
+        body = msgspec.convert(entry.body, BackfillBody)
+        delivered_at = Instant.parse(body.delivered_at)
+        if entry.recorder_id is None or entry.session_id is None:
+            msg = f"an entry about {entry.recorder_id} and {entry.session_id}"
+            raise ValueError(msg)
+        return UploadRow(
+            key=body.key,
+            recorder_id=entry.recorder_id,
+            session_id=entry.session_id,
+            policy=body.policy,
+            from_at=Instant.parse(body.from_),
+            to_at=Instant.parse(body.to),
+            bytes=body.bytes,
+            sha256=body.sha256,
+            version_id=body.version_id,
+            media=body.media,
+            via=body.via,
+            delivered_at=delivered_at,
+            stored_at=delivered_at,
+            retain_until=delivered_at,
+            overlap_ms=0,
+        )
+    except (msgspec.ValidationError, ValueError) as error:
+        msg = f"ledger: entry {entry.id} says nothing of a delivery: {error}"
+        raise IntegrityError(msg) from error
+
+
 def announcement(row: UploadRow) -> Backfilled:
     """Return the event of a stored file; the same however often it is said."""
     return Backfilled(

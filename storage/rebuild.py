@@ -22,10 +22,12 @@ from sqlalchemy import Connection, false, func, insert, select
 
 from domain.clock import Instant
 from domain.errors import IntegrityError, InvalidInput
+from storage.backfill import row_of as row_of_delivery
 from storage.catalog.catalog import Catalog
 from storage.catalog.register import Register
-from storage.catalog.rows import ReleaseRow, SegmentRow
+from storage.catalog.rows import ReleaseRow, SegmentRow, UploadRow
 from storage.catalog.tables import segments, sessions
+from storage.catalog.uploads import Uploads
 from storage.ledger.entry import Entry, decode
 from storage.ledger.ledger import Ledger
 from storage.ledger.segment import row_of
@@ -42,7 +44,8 @@ class Rebuilt(msgspec.Struct, kw_only=True):
 
     Attributes:
         segments: Rows of segments.
-        deleted: Those of them that were deleted at the end of their time.
+        uploads: Rows of files that were delivered later; stored, as far as the ledger tells, when they were delivered.
+        deleted: Segments that were deleted at the end of their time.
         sessions: Sessions that the log no longer has.
         decisions: Decisions about classes.
         holds: Holds, lifted or not; one that was said again counts again.
@@ -52,6 +55,7 @@ class Rebuilt(msgspec.Struct, kw_only=True):
     """
 
     segments: int = 0
+    uploads: int = 0
     deleted: int = 0
     sessions: int = 0
     decisions: int = 0
@@ -99,6 +103,7 @@ class _Rebuild:
         self.made = Rebuilt()
         self._catalog = catalog
         self._register = Register(catalog)
+        self._uploads = Uploads(catalog)
         self._store = store
         self._ledger = ledger
         self._waiting: list[SegmentRow] = []
@@ -122,6 +127,9 @@ class _Rebuild:
                 self.made.holds += 1
             case "release":
                 await self._release(entry)
+            case "backfill" if "key" in entry.body:
+                await self._write()  # the segments before it, which it may overlap
+                await self._delivered(row_of_delivery(entry))
             case "deletion" if entry.body.get("stage") == "done":
                 await self._write()  # the row of what was deleted may still be waiting
                 await self._deleted(str(entry.body["key"]), entry.at)
@@ -132,6 +140,15 @@ class _Rebuild:
         for one in holds.lifted(event, known):
             await self._register.release(ReleaseRow(hold_id=one, at=entry.at, by=event.by, reason=event.reason))
             self.made.releases += 1
+
+    async def _delivered(self, row: UploadRow) -> None:
+        head = await self._store.head(row.key, row.version_id)
+        overlap_ms = await self._uploads.overlap_ms(row.recorder_id, row.from_at, row.to_at, but=row.key)
+        locked = row.retain_until if head is None or head.retain_until is None else head.retain_until
+        await self._uploads.add(msgspec.structs.replace(row, retain_until=locked, overlap_ms=overlap_ms))
+        self.made.uploads += 1
+        if head is None and len(self.made.absent) < MAX_ABSENT:
+            self.made.absent.append(row.key)
 
     async def _deleted(self, key: str, at: Instant) -> None:
         await self._register.deleted(key, at)

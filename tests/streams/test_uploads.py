@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from policies.local import default
 from storage.backfill import Backfill
 from storage.catalog.uploads import Uploads
 from storage.ledger.entry import decode
+from storage.rebuild import rebuild
 from storage.verify.verifier import Scope, Verifier
 from streams.uploads.dropbox import Dropbox
 from streams.uploads.limits import Limits
@@ -458,3 +460,17 @@ async def test_a_check_of_all_evidence_knows_what_was_delivered_and_reads_it(des
         stored.chmod(0o600)
         stored.write_bytes(mp4(41))
         assert await faults_of_uploads(here) == ["altered"]
+
+
+async def test_a_catalogue_made_anew_knows_what_was_delivered(desk: Desk, tmp_path: Path) -> None:
+    await send(desk.http, mp4(42))
+    async with site(tmp_path) as here:
+        await worker_of(here, desk.shelf).round()
+        (row,) = await Uploads(here.catalog).of("rec-1")
+        anew = await type(here.catalog).connect(f"sqlite:///{tmp_path}/anew.db")
+        try:
+            made = await rebuild(anew, here.store, here.ledger, Instant(0))
+            assert (made.uploads, made.absent) == (1, [])
+            assert await Uploads(anew).of("rec-1") == [msgspec.structs.replace(row, stored_at=row.delivered_at)]
+        finally:
+            await anew.close()
