@@ -142,7 +142,10 @@ class _Rebuild:
             self.made.releases += 1
 
     async def _delivered(self, row: UploadRow) -> None:
-        head = await self._store.head(row.key, row.version_id)
+        try:
+            head = await self._store.head(row.key, row.version_id)
+        except IntegrityError:
+            head = None
         overlap_ms = await self._uploads.overlap_ms(row.recorder_id, row.from_at, row.to_at, but=row.key)
         locked = row.retain_until if head is None or head.retain_until is None else head.retain_until
         await self._uploads.add(msgspec.structs.replace(row, retain_until=locked, overlap_ms=overlap_ms))
