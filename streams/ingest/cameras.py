@@ -6,8 +6,9 @@ offset says nothing of cameras registered before. The group's own reading serves
 the committed offset is new, and is told as a `recorder_registered` event.
 
 A camera is never left alone while partitions move. Whoever held it pulls on while they are being shared out anew, and
-for `LINGER_S` after they went to another worker: two feeds of one camera do no harm, a pause does. A worker that
-starts again pulls at once what it pulled before, and then hears what the group says.
+for `LINGER_S` after they went to another worker, and then until that one's media is on the log: two feeds of one camera
+do no harm, a pause does, and a group may for a while count on a member that is no more. A worker that starts again
+pulls at once what it pulled before, and then hears what the group says.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final
 import msgspec
 
 from domain.bus import Bus, Consumer, Record, TopicPartition, partition_for
-from domain.clock import Clock
+from domain.clock import Clock, Instant
 from domain.errors import InvalidEvent, LiuhenError, Unavailable
 from domain.events import AnyRecorderEvent
 from domain.ids import is_recorder_id
@@ -35,6 +36,7 @@ from streams.ingest.feeds import Feed
 from streams.ingest.registrations import Registrations, read_registration, registered_event
 from streams.ingest.rtsp.client import run as run_rtsp
 from streams.ingest.rtsp.options import RtspOptions
+from streams.ingest.sessions import SessionBook
 from streams.ingest.sink import Sink
 
 GROUP: Final = "ingest"
@@ -45,6 +47,8 @@ TAKE_WITHIN_S: Final = 0.5
 DAYS_EVERY_S: Final = 30.0
 LINGER_S: Final = 10.0
 """How long a camera that has moved to another worker is pulled on: that one must connect, and see a keyframe."""
+LONGEST_LINGER_S: Final = 120.0
+"""So long at most, where nothing of the other worker's is heard: no group counts on a dead member for longer."""
 _log = logging.getLogger(__name__)
 
 Pull = Callable[[str, Sink, RtspOptions, Clock], Awaitable[None]]
@@ -57,11 +61,13 @@ class CameraPorts(msgspec.Struct, frozen=True):
         open_feed: Begins a feed of a camera; may raise Unavailable.
         record: Takes an event durably; may raise Unavailable.
         reject: Tells of something not taken: recorder, bytes, reason, detail; may raise Unavailable.
+        book: What the log says of sessions, and of who records.
     """
 
     open_feed: Callable[[str], Feed]
     record: Callable[[AnyRecorderEvent], None]
     reject: Callable[[str, bytes, str, str], None]
+    book: SessionBook
 
 
 class _Pulled(msgspec.Struct):
@@ -69,6 +75,7 @@ class _Pulled(msgspec.Struct):
     task: asyncio.Task[None]
     feed: Feed | None = None
     moved_at_s: float | None = None
+    moved_at: Instant | None = None
 
 
 class Cameras:
@@ -213,18 +220,22 @@ class Cameras:
                 self._begin(registration)
 
     def _moved(self) -> list[str]:
-        """Return the cameras that another worker has had for long enough."""
-        now_s = self._clock.monotonic()
-        gone = []
-        for recorder_id, pulled in self._pulled.items():
-            if self.is_mine(recorder_id):
-                pulled.moved_at_s = None
-                continue
-            if pulled.moved_at_s is None:
-                pulled.moved_at_s = now_s
-            if now_s - pulled.moved_at_s >= LINGER_S:
-                gone.append(recorder_id)
-        return gone
+        """Return the cameras that another worker has had for long enough, and records."""
+        return [recorder_id for recorder_id, pulled in self._pulled.items() if self._has_moved(recorder_id, pulled)]
+
+    def _has_moved(self, recorder_id: str, pulled: _Pulled) -> bool:
+        if self.is_mine(recorder_id):
+            pulled.moved_at_s = None
+            self._ports.book.unfollow(recorder_id)
+            return False
+        if pulled.moved_at_s is None or pulled.moved_at is None:
+            pulled.moved_at_s, pulled.moved_at = self._clock.monotonic(), self._clock.now()
+            self._ports.book.follow(recorder_id)
+        since_s = self._clock.monotonic() - pulled.moved_at_s
+        if since_s < LINGER_S:
+            return False
+        own = pulled.feed.feed_id if pulled.feed is not None else ""
+        return since_s >= LONGEST_LINGER_S or self._ports.book.is_pulled_elsewhere(recorder_id, own, pulled.moved_at)
 
     def _begin(self, registration: Registration) -> None:
         name = registration.recorder_id
@@ -235,6 +246,7 @@ class Cameras:
         stopping = [self._pulled.pop(one) for one in recorder_ids if one in self._pulled]
         for pulled in stopping:
             pulled.task.cancel()
+            self._ports.book.unfollow(pulled.registration.recorder_id)
         await asyncio.gather(*(pulled.task for pulled in stopping), return_exceptions=True)
         for pulled in stopping:
             if is_told and pulled.feed is not None:

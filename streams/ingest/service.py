@@ -80,7 +80,7 @@ class IngestService:
         self._forsaken = Forsaken(self._book, round(1000 * patience_s))
         self._days = DaySessions(self._book, self._record)
         self._follower: Follower | None = None
-        ports = CameraPorts(self._open_camera_feed, self._record, self._reject)
+        ports = CameraPorts(self._open_camera_feed, self._record, self._reject, self._book)
         self.cameras = Cameras(bus, self._registrations, self._days, ports, clock, pull=pull, new_backoff=new_backoff)
         self._ticker: asyncio.Task[None] | None = None
         self._learning: asyncio.Task[None] | None = None

@@ -56,6 +56,7 @@ class SessionBook:
         self._open: dict[str, list[str]] = {}
         self._implicit: dict[str, set[str]] = {}  # of the open ones, by recorder
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._followed: dict[str, tuple[str, int]] = {}  # newest media of recorders that may be moving: feed, end
 
     def recorder(self, session_id: str) -> str | None:
         """Return whose session it is, None where unknown."""
@@ -87,11 +88,25 @@ class SessionBook:
         session = self._sessions.get(session_id)
         return session is not None and session.media_feed not in {"", feed_id} and session.media_until > since
 
+    def follow(self, recorder_id: str) -> None:
+        """Note from now on which feed a recorder's newest media comes from, until `unfollow`."""
+        self._followed.setdefault(recorder_id, ("", 0))
+
+    def unfollow(self, recorder_id: str) -> None:
+        """See `follow`."""
+        self._followed.pop(recorder_id, None)
+
+    def is_pulled_elsewhere(self, recorder_id: str, feed_id: str, since: Instant) -> bool:
+        """Tell whether the log has media of a followed recorder after a moment, the newest from another feed."""
+        feed, until = self._followed.get(recorder_id, ("", 0))
+        return feed not in {"", feed_id} and until > since
+
     def take(self, record: Record) -> None:
         """Fold in a record of topic `events`."""
         value = record.value or b""
         head = value[:_MARK_WITHIN]
-        if _MARK not in head and not (record.key in self._implicit and _MEDIA_MARK in head):
+        is_heard = record.key in self._implicit or record.key in self._followed
+        if _MARK not in head and not (is_heard and _MEDIA_MARK in head):
             return
         try:
             event = decode_event(value)
@@ -108,6 +123,9 @@ class SessionBook:
         until = event.captured_at.plus(round(event.duration_s * 1000))
         if session is not None and until > session.media_until:
             session.media_until, session.media_feed = int(until), event.feed_id
+        followed = self._followed.get(event.recorder_id)
+        if followed is not None and until > followed[1]:
+            self._followed[event.recorder_id] = event.feed_id, int(until)
 
     def apply(self, event: AnyRecorderEvent) -> None:
         """Fold in an event; one that is older than what is known of the session changes nothing."""

@@ -264,6 +264,46 @@ async def test_a_killed_worker_pulls_again_before_it_has_heard_from_the_log(bus:
     await second.service.stop(0)
 
 
+async def test_a_camera_is_let_go_when_another_worker_is_heard_and_not_before(
+    bus: FlakyBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group may count on a member that was killed: what it was given is pulled by nobody."""
+    monkeypatch.setattr("streams.ingest.cameras.LINGER_S", 0.2)
+    pulled, ended = asyncio.Event(), asyncio.Event()
+
+    async def script(url: str, sink: Sink) -> None:
+        pulled.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    rig = Rig(bus, tmp_path, script)
+    await rig.register("cam-1")
+    await rig.service.start()
+    await asyncio.wait_for(pulled.wait(), 10)
+    cameras = rig.service.cameras
+    monkeypatch.setattr(type(cameras), "is_mine", lambda self, recorder_id: False)
+    await asyncio.sleep(1.5)
+    assert not ended.is_set()
+    assert cameras.pulled == {"cam-1"}
+    heard = Fragment(
+        at=SystemClock().now().plus(2_000),
+        recorder_id="cam-1",
+        session_id="cam-1-day",
+        feed_id="of-another-worker",
+        seq=0,
+        captured_at=SystemClock().now().plus(1_000),
+        duration_s=1.0,
+        bytes=1,
+        sha256="0" * 64,
+        codec="avc1",
+    )
+    await bus.publish(EVENTS.name, "cam-1", wire.encode(heard))
+    await asyncio.wait_for(ended.wait(), 10)
+    await rig.service.stop()
+
+
 async def test_what_is_put_before_the_log_is_started_waits_without_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
