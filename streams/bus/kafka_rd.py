@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _MOVED_ON = frozenset(
     }
 )
 _FETCH_BYTES = 16_000_000
+SEEK_WAIT_S = 5.0
 _SLICE_S = 0.05  # how long a commit may have to wait for the fetch under way
 
 logger = logging.getLogger(__name__)
@@ -217,7 +219,20 @@ class MediaConsumer:
     def seek(self, place: TopicPartition, offset: int) -> None:
         """Fetch from `offset` next."""
         with _translated("cannot seek"):
-            self._consumer.seek(confluent_kafka.TopicPartition(*place, offset))
+            self._seek(confluent_kafka.TopicPartition(*place, offset))
+
+    def _seek(self, where: confluent_kafka.TopicPartition) -> None:
+        """Seek; a partition that was just given to us is for a moment in no state for it."""
+        give_up_s = time.monotonic() + SEEK_WAIT_S
+        while True:
+            try:
+                self._consumer.seek(where)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE or time.monotonic() > give_up_s:
+                    raise
+                time.sleep(_SLICE_S)
+            else:
+                return
 
     def position(self, place: TopicPartition) -> int | None:
         """Return the offset that is fetched next."""
@@ -232,7 +247,7 @@ class MediaConsumer:
             for there in self._consumer.committed(wanted, timeout=self._patience_s):
                 if there.offset < 0:
                     there.offset = confluent_kafka.OFFSET_BEGINNING
-                self._consumer.seek(there)
+                self._seek(there)
 
     def pause(self, *, on: bool) -> None:
         """Stop fetching, or go on."""
