@@ -92,6 +92,29 @@ async def test_what_is_put_is_read(store: ObjectStore) -> None:
     assert (await store.tags(KEY))["session"] == "s:1"
 
 
+async def test_a_whole_object_is_fed_piece_by_piece(store: ObjectStore) -> None:
+    data = os.urandom(2_500_000)
+    stored = await put(store, KEY, data)
+    digest, lengths = hashlib.sha256(), []
+
+    def take(piece: bytes | memoryview) -> None:
+        digest.update(piece)
+        lengths.append(len(piece))
+
+    await store.feed(KEY, stored.version_id, take)
+    assert digest.digest() == hashlib.sha256(data).digest()
+    assert (sum(lengths), max(lengths) <= 1 << 20) == (len(data), True)
+    with pytest.raises(IntegrityError, match="not in the store"):
+        await store.feed("segments/none.mp4", "", take)
+
+
+async def test_a_listing_says_when_each_was_written(store: ObjectStore) -> None:
+    await put(store, KEY, b"evidence")
+    (listed,) = [one async for one in store.list("segments/")]
+    assert listed.modified_at is not None
+    assert abs(listed.modified_at - SystemClock().now()) < 60_000
+
+
 async def test_the_head_says_what_was_written(store: ObjectStore) -> None:
     stored = await put(store, KEY, b"evidence", lock_s=7200)
     head = await store.head(KEY, stored.version_id)
