@@ -29,7 +29,7 @@ from domain.wire import decode_event
 from policies.retention import retain_until
 from storage import manifest
 from storage.catalog.rows import SegmentRow
-from storage.ledger.entry import decode
+from storage.ledger.entry import Entry, decode
 from storage.ledger.merkle import Frontier, leaf_hash
 from storage.ledger.segment import entry_of
 from streams.workers import store as store_worker
@@ -248,11 +248,12 @@ def left_over(work: Path) -> list[Path]:
 
 
 async def check_ledger(here: Site, rows: list[SegmentRow]) -> None:
-    frontier, entries = Frontier(), []
-    async for row in here.ledger.rows():
-        assert row.index == len(entries), "no hole"
-        assert b"".join(frontier.add(leaf_hash(row.line))) == row.nodes, "the root is that of its nodes"
-        entries.append(decode(row.line))
+    frontier = Frontier()
+    entries: list[Entry] = []
+    async for one in here.ledger.rows():
+        assert one.index == len(entries), "no hole"
+        assert b"".join(frontier.add(leaf_hash(one.line))) == one.nodes, "the root is that of its nodes"
+        entries.append(decode(one.line))
     key = [str(entry.body["key"]) for entry in entries]
     assert sorted(key) == sorted(row.key for row in rows), "one entry of each object"
     for row in rows:
