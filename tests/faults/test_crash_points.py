@@ -1,6 +1,6 @@
 """Every call that stores a segment is broken: the process killed there, the power cut, or the call made to fail.
 
-A seeded sample of them; `LIUHEN_CRASH_POINTS=0` takes all, another number so many, `LIUHEN_CRASH_SEED` others.
+A seeded sample of them; `CRASH_POINTS=0` takes all, another number so many, `CRASH_SEED` others.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.faults
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SAMPLE = int(os.environ.get("LIUHEN_CRASH_POINTS", "60"))
-SEED = int(os.environ.get("LIUHEN_CRASH_SEED", "1"))
+SAMPLE = int(os.environ.get("CRASH_POINTS", "40"))
+SEED = int(os.environ.get("CRASH_SEED", "1"))
 LONG = pytest.mark.timeout(600 if SAMPLE else 7200)
 
 
