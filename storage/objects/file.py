@@ -19,9 +19,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,9 @@ from storage.objects.disk import (
     sync_folder,
 )
 from storage.objects.port import CHUNK_BYTES, SCAN_BYTES, Head, Listed, SourceDamaged, Stored, Version, missing
+
+STAGED_FOR_S = 86_400.0
+"""What stands in `tmp/` for longer was left by a process that was killed."""
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -195,6 +199,8 @@ class FileStore:
     def probe(self) -> None:
         """See `ObjectStore.probe`."""
         with _translated("probe"):
+            make_folder(self._tmp)
+            self._sweep()
             staged = self._stage(b"probe")
             link = staged.with_suffix(".link")
             try:
@@ -204,6 +210,13 @@ class FileStore:
             finally:
                 link.unlink(missing_ok=True)
                 staged.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed have left staged; no put takes a day."""
+        for left in self._tmp.iterdir():
+            with suppress(OSError):  # another process puts or sweeps too, or the object it became is immutable
+                if time.time() - left.stat().st_ctime > STAGED_FOR_S:
+                    left.unlink()
 
     def close(self) -> None:
         """Nothing is held."""

@@ -219,7 +219,7 @@ class Checkpoints:
         faults = frozenset(f"{step}: {fault}" for step, fault in state.faults.items())
         for fault in sorted(faults - self._told):
             logger.critical("the ledger is not what it was: %s", fault)
-            event = Integrity(at=self._clock.now(), recorder_id=LEDGER, key=LEDGER, fault="altered")
+            event = Integrity(at=self._clock.now(), recorder_id=LEDGER, key=LEDGER, fault="ledger")
             await self._bus.publish(EVENTS.name, LEDGER, encode(event))
         self._told = faults
 

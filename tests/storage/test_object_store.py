@@ -219,6 +219,22 @@ async def test_keys_that_could_mean_something_else(store: ObjectStore, key: str)
         await put(store, key, b"x")
 
 
+async def test_what_a_killed_process_left_staged_is_swept_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore(FileStore(tmp_path))
+    await put(store, KEY, b"whole")
+    left = tmp_path / "tmp/left"
+    left.write_bytes(b"half of it")
+    await store.probe()
+    assert left.exists(), "it may be another process's"
+    monkeypatch.setattr("storage.objects.file.STAGED_FOR_S", 0.0)
+    await store.probe()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert await store.get(KEY) == b"whole"
+    await store.close()
+
+
 async def test_a_fit_store_passes_its_probe_again_and_again(store: ObjectStore) -> None:
     await store.probe()
     await store.probe()

@@ -120,7 +120,7 @@ def facts(policy: str = "wucheng", *said: DecisionRow, **more: object) -> Facts:
 # Which decision counts
 
 
-@given(st.lists(decisions(), max_size=8), st.randoms())
+@given(st.lists(decisions(), max_size=8, unique_by=lambda row: row.id), st.randoms())
 def test_the_order_in_which_decisions_are_read_does_not_matter(rows: list[DecisionRow], order: object) -> None:
     shuffled = list(rows)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
