@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from domain.errors import InvalidInput
+from domain.errors import CatalogUnavailable, InvalidInput
 from keeping import Handler, instant
 
 if TYPE_CHECKING:
+    from domain.findings import Finding
     from policies.model import Policy
     from storage.ledger.ledger import Ledger
     from wiring import House
@@ -68,10 +70,29 @@ async def _export(arguments: argparse.Namespace, house: House) -> int:
     )
     exporter = Exporter(ledger, store, keys, house.clock, sheet.write)
     told = await exporter.make(
-        arguments.out, recorder_id, session_id, request, from_at=arguments.from_at, to_at=arguments.to_at
+        arguments.out,
+        recorder_id,
+        session_id,
+        request,
+        from_at=arguments.from_at,
+        to_at=arguments.to_at,
+        clock=await _clock(house, recorder_id),
     )
     print(f"{arguments.out}: {len(told.objects)} recordings, {len(told.gaps)} gaps, {keys.signer.verifier}")
     return 0
+
+
+async def _clock(house: House, recorder_id: str) -> list[Finding] | None:
+    """Return what was found of a recorder's clock; None where the catalogue is not at hand: a package needs it not."""
+    from storage.catalog.catalog import Catalog
+
+    try:
+        catalog = Catalog.reading(house.settings.catalog)
+        house.stack.push_async_callback(catalog.close)
+        return (await catalog.list_findings(recorder_id=recorder_id, kind="clock.drift", limit=1000)).items
+    except CatalogUnavailable as error:
+        print(f"liuhen export: without what was found of the clock: {error}", file=sys.stderr)
+        return None
 
 
 async def _session(ledger: Ledger, text: str) -> tuple[str, str]:

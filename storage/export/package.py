@@ -27,6 +27,7 @@ import msgspec
 
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError, InvalidInput
+from domain.findings import Finding
 from domain.wire import to_builtins
 from storage.catalog.rows import SegmentRow
 from storage.export.holdings import Gap, Holdings, Line, gather
@@ -74,6 +75,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = ""
 
 
+class ClockOffset(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}, omit_defaults=True):
+    """When a device's own clock was off by more than the policy's few seconds.
+
+    Attributes:
+        from_: Since when, RFC 3339 by our clock.
+        offset_s: Its clock less ours, seconds.
+        to: Until when; None while it lasts.
+    """
+
+    from_: str
+    offset_s: float
+    to: str | None = None
+
+
 class Original(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """An original in the package; see docs/reference/package.md."""
 
@@ -119,6 +134,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}, 
     request: Request
     objects: list[Original]
     gaps: list[Gap]
+    clock: list[ClockOffset] | None = None
     from_: str | None = None
     to: str | None = None
     files: list[File] = []
@@ -155,6 +171,7 @@ class Exporter:
         *,
         from_at: Instant | None = None,
         to_at: Instant | None = None,
+        clock: Sequence[Finding] | None = None,
     ) -> Told:
         """Make a package of a session, or of a part of it.
 
@@ -165,6 +182,7 @@ class Exporter:
             request: Why.
             from_at: Only recordings that reach beyond this.
             to_at: Only recordings that begin before this.
+            clock: What was found of the recorder's clock (`clock.drift`); None where nobody knows.
 
         Raises:
             InvalidInput: There is nothing of it, or `out` is there.
@@ -179,7 +197,7 @@ class Exporter:
         part = out.with_name(f".{out.name}.part")
         await asyncio.to_thread(_begin, part)
         try:
-            told = await self._fill(part, holdings, request)
+            told = await self._fill(part, holdings, request, clock)
             await self._attest(part, told, holdings)
             await asyncio.to_thread(_give, part, out)  # step 7
         except BaseException:
@@ -187,7 +205,7 @@ class Exporter:
             raise
         return told
 
-    async def _fill(self, folder: Path, holdings: Holdings, request: Request) -> Told:
+    async def _fill(self, folder: Path, holdings: Holdings, request: Request, clock: Sequence[Finding] | None) -> Told:
         """Steps 2 to 4."""
         originals: list[Original] = []
         sources: list[Source] = []
@@ -207,6 +225,7 @@ class Exporter:
             request=request,
             objects=originals,
             gaps=list(holdings.gaps),
+            clock=None if clock is None else _offsets(clock, holdings),
             from_=None if holdings.from_at is None else holdings.from_at.rfc3339(),
             to=None if holdings.to_at is None else holdings.to_at.rfc3339(),
         )
@@ -324,6 +343,20 @@ def _original(name: str, row: SegmentRow, entry: int) -> Original:
         last_seq=row.last_seq,
         entry=entry,
     )
+
+
+def _offsets(found: Sequence[Finding], holdings: Holdings) -> list[ClockOffset]:
+    """Return what was found of the clock while any of it was recorded, in order."""
+    begin = holdings.recordings[0].row.from_at
+    end = max(one.row.to_at for one in holdings.recordings)
+    offsets = []
+    for one in sorted(found, key=lambda finding: finding.began_at):
+        offset_s = one.evidence.get("offset_s")
+        within = one.began_at < end and (one.ended_at is None or one.ended_at > begin)
+        if one.kind == "clock.drift" and within and isinstance(offset_s, int | float):
+            until = None if one.ended_at is None else one.ended_at.rfc3339()
+            offsets.append(ClockOffset(from_=one.began_at.rfc3339(), offset_s=float(offset_s), to=until))
+    return offsets
 
 
 def _times(copy: Copy) -> dict[str, Any]:

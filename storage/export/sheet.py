@@ -142,9 +142,23 @@ def _facts(told: Told, holdings: Holdings) -> list[list[str]]:
         ["记录编号", told.session_id],
         ["录制时间", f"{_when(begin)} 至 {_when(end)}"],
         ["提取范围", "全部" if told.from_ is None else f"{_when(told.from_)} 至 {_when(told.to or '')}"],
-        ["时间依据", "系统时钟（东八区）。设备时钟与系统时钟的偏差不影响所列时间；偏差记录见监看系统。"],
+        ["时间依据", "系统时钟（东八区），不是设备自身的时钟"],
+        ["设备时钟偏差", _clock(told)],
         ["适用规定", "、".join(policies)],
     ]
+
+
+def _clock(told: Told) -> str:
+    if told.clock is None:
+        return BLANK
+    if not told.clock:
+        return "录制期间未发现超过规定的偏差"
+    ahead = ("快", "慢")
+    return "；".join(
+        f"{_when(one.from_)} 起{ahead[one.offset_s < 0]} {abs(one.offset_s):.1f} 秒"
+        + (f"，至 {_when(one.to)}" if one.to else "，未恢复")
+        for one in told.clock
+    )
 
 
 def _hands(told: Told) -> list[list[str]]:

@@ -20,6 +20,7 @@ import pytest
 
 from domain.clock import Instant, SystemClock
 from domain.errors import IntegrityError, InvalidInput
+from domain.findings import Finding, Message
 from storage.export import sheet
 from storage.export.package import Exporter, Request
 from storage.ledger.entry import Entry
@@ -57,6 +58,22 @@ async def stored(folder: Path) -> AsyncIterator[Site]:
         yield here
 
 
+def drift(began_at: Instant, ended_at: Instant | None = None) -> Finding:
+    return Finding(
+        id="c" * 32,
+        kind="clock.drift",
+        status="opened" if ended_at is None else "closed",
+        severity="warning",
+        recorder_id="dev-1",
+        began_at=began_at,
+        ended_at=ended_at,
+        detected_at=began_at,
+        evidence={"offset_s": -7.5},
+        clauses=[],
+        message=Message(key="clock.drift", params={}),
+    )
+
+
 def exporter(here: Site) -> Exporter:
     keys = load_keys(here.folder / "ledger.key", "test.example/ledger")
     return Exporter(here.ledger, here.store, keys, SystemClock(), sheet.write)
@@ -77,7 +94,9 @@ async def make(folder: Path) -> None:
         assert early is not None
         (folder / "witness.txt").write_text(early.note, encoding="utf-8")
         (folder / "key.txt").write_text(f"{keys.signer.verifier}\n", encoding="utf-8")
-        await exporter(here).make(folder / "package", "dev-1", "s1", WHY)
+        await exporter(here).make(
+            folder / "package", "dev-1", "s1", WHY, clock=[drift(START.plus(-900_000), START), drift(START)]
+        )
 
 
 def verify(package: Path, *more: str) -> tuple[int, str]:
@@ -107,6 +126,7 @@ def test_originals_are_those_of_the_store_and_the_request_is_told(made: Path) ->
         data = (made / "package" / one["file"]).read_bytes()
         assert data == (made / "store/objects" / one["key"]).read_bytes()
     assert told["request"]["approved_by"] == "张三"
+    assert told["clock"] == [{"from": START.rfc3339(), "offset_s": -7.5}]
     (gap,) = told["gaps"]
     assert gap["seconds"] == pytest.approx(GAP_S, abs=0.6)
 
