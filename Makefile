@@ -14,7 +14,7 @@ TESTS ?= tests
 PYTEST ?= $(BIN)/pytest
 COMPILE := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help demo up services test test-unit lint format types layers check bench schema lock clean
+.PHONY: help demo up services test test-unit lint format types layers check bench schema boards lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench: $(DEV) $(SELF) services ## the benchmarks, each beside a peer
 
 schema: $(DEV) $(SELF) ## write docs/reference anew from the code
 	$(BIN)/python -m domain.schema docs/reference
+
+boards: $(DEV) $(SELF) ## write the boards of Grafana anew from the code
+	$(BIN)/python -m dashboards.boards dashboards/grafana
 
 lock: ## resolve the dependencies anew
 	$(PYTHON) -m venv .venv-lock
