@@ -73,7 +73,7 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
     await log.close()
 
 
-async def take(consumer: Consumer, count: int, *, patience_s: float = 30) -> list[Record]:
+async def take(consumer: Consumer, count: int, *, patience_s: float = 75) -> list[Record]:
     """Take until `count` records came."""
     records: list[Record] = []
     async with asyncio.timeout(patience_s):

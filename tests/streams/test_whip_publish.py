@@ -140,6 +140,7 @@ async def test_loss_that_cannot_be_repaired_is_told_and_bounded(rig: Rig, coded:
 
 
 async def test_a_recorder_that_comes_back_goes_on_in_its_session(rig: Rig, coded: Coded) -> None:
+    rig.service._options = WhipOptions(hosts=["127.0.0.1"], silent_after_s=1.0, connect_within_s=5.0, linger_s=20.0)
     async with WhipClient(rig.http, coded) as client:
         await client.publish(loss=0.0)
         await until(lambda: len(rig.ingest.feeds[0].of(0)) > 5)
