@@ -92,26 +92,30 @@ class Recordings:
         Raises:
             Missing: There is no such segment of this recorder.
         """
-        return await self._row(recorder_id, token)
+        try:
+            key = base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii")
+        except (binascii.Error, ValueError) as error:
+            raise Missing("no such segment") from error
+        row = await self._catalog.get_segment(key)
+        if row is None or row.recorder_id != recorder_id or row.deleted_at is not None:
+            raise Missing("no such segment")
+        return row
 
-    async def init(self, recorder_id: str, token: str) -> bytes:
+    async def init(self, row: SegmentRow) -> bytes:
         """Return the init segment of a stored segment.
 
         Raises:
-            Missing: There is no such segment of this recorder.
             IntegrityError: Its first fragment is not what was stored.
         """
-        row = await self._row(recorder_id, token)
         return (await self._media(row, (await self._manifest(row)).fragments[0])).init
 
-    async def fragment(self, recorder_id: str, token: str, seq: int, shift_ms: int) -> bytes:
+    async def fragment(self, row: SegmentRow, seq: int, shift_ms: int) -> bytes:
         """Return a fragment, its decode times later by `shift_ms`.
 
         Raises:
             Missing: There is no such fragment.
             IntegrityError: Its bytes are not those that were stored.
         """
-        row = await self._row(recorder_id, token)
         entry = next((one for one in (await self._manifest(row)).fragments if one.seq == seq), None)
         if entry is None:
             raise Missing(f"{row.key} holds no fragment {seq}")
@@ -128,16 +132,6 @@ class Recordings:
             cursor = page.cursor
             if cursor is None:
                 return rows
-
-    async def _row(self, recorder_id: str, token: str) -> SegmentRow:
-        try:
-            key = base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii")
-        except (binascii.Error, ValueError) as error:
-            raise Missing("no such segment") from error
-        row = await self._catalog.get_segment(key)
-        if row is None or row.recorder_id != recorder_id or row.deleted_at is not None:
-            raise Missing("no such segment")
-        return row
 
     async def _entries(self, row: SegmentRow, start: Instant, end: Instant) -> list[FragmentEntry]:
         """Return the fragments of a segment that lie in a span; none of a segment that cannot be read."""

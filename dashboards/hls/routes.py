@@ -45,9 +45,9 @@ def stored_router(recordings: Recordings, access: AccessLog | None = None) -> AP
             await access.note(viewer, recorder_id, row.session_id, row.key)
         asked = _PART.fullmatch(part)
         if asked is not None:
-            data = await recordings.fragment(recorder_id, token, int(asked[1]), int(asked[2]))
+            data = await recordings.fragment(row, int(asked[1]), int(asked[2]))
         elif part == "init.mp4":
-            data = await recordings.init(recorder_id, token)
+            data = await recordings.init(row)
         else:
             raise Missing(f"no part {part}")
         return Response(data, media_type="video/mp4", headers=IMMUTABLE)

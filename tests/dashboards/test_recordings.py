@@ -35,7 +35,8 @@ class Player:
         self.told.append((recorder_id, key, fault))
 
     async def fragment(self, row: SegmentRow, seq: int) -> bytes:
-        return await self.recordings.fragment(row.recorder_id, token(row), seq, 0)
+        found = await self.recordings.segment(row.recorder_id, token(row))
+        return await self.recordings.fragment(found, seq, 0)
 
     def flip(self, row: SegmentRow, at: int) -> None:
         path = self.case.folder / "store" / "objects" / row.key
@@ -83,7 +84,7 @@ async def test_a_changed_beginning_spoils_every_fragment(player: Player) -> None
     row = player.case.rows[0]
     player.flip(row, 5)
     with pytest.raises(IntegrityError):
-        await player.recordings.init("cam-1", token(row))
+        await player.recordings.init(row)
     with pytest.raises(IntegrityError):
         await player.fragment(row, 2)
 
