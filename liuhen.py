@@ -1,4 +1,4 @@
-"""The command line of Liuhen. What the commands run is put together in `wiring.py`."""
+"""The command line of Liuhen. What the commands run is put together in `house/`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
-import checking
-import exporting
-from configuration import read_text, read_toml, rulebook_of
+from commands import checking, exporting
+from commands.configuration import read_text, read_toml, rulebook_of
+from commands.keeping import Handler, add_commands, instant
 from domain.clock import SystemClock
 from domain.errors import InvalidInput, LiuhenError, Refused, Unavailable
 from domain.settings import Settings
 from domain.settings import parse as parse_settings
-from keeping import Handler, add_commands, instant
-from wiring import ROLES, House, listen, running
+from house.house import House
+from house.running import ROLES, listen, running
 
 if TYPE_CHECKING:
     from streams.simulate.script import Script

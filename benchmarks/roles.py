@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import uvloop
 
+from house.running import running
 from liuhen import load_settings
-from wiring import running
 
 
 async def serve(config: str, roles: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PACKAGES = ("domain", "policies", "detectors", "storage", "streams", "dashboards")
+_PACKAGES = ("domain", "policies", "detectors", "storage", "streams", "dashboards", "house", "commands")
 _LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 # Written in two halves, so that this file does not hold what it looks for.

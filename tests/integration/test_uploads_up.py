@@ -11,8 +11,8 @@ import httpx
 
 from domain.clock import SystemClock
 from domain.settings import Settings
+from house.running import running
 from tests.streams.uploads_client import bearer, mp4, send
-from wiring import running
 
 RECORDERS = """
 [[recorder]]

@@ -12,9 +12,9 @@ import msgspec
 from domain.clock import Instant
 
 if TYPE_CHECKING:
+    from house.house import House
     from storage.catalog.catalog import Catalog
     from storage.retention.desk import Desk
-    from wiring import House
 
 Handler = Callable[[argparse.Namespace, "House"], Coroutine[Any, Any, int]]
 """What a command does, in a house whose parts it opens as it needs them; answers the exit code."""

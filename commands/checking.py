@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from commands.keeping import Handler
 from domain.errors import InvalidSettings, LedgerUnavailable
-from keeping import Handler
 
 if TYPE_CHECKING:
     from domain.settings import Settings
+    from house.house import House
     from storage.ledger.note import VerifierKey
     from storage.objects.port import ObjectStore
     from storage.verify.verifier import Progress, Scope, Summary, Verifier
-    from wiring import House
 
 FINE, FAULT, MISSING_SERVICE = 0, 1, 3
 

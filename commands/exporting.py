@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.keeping import Handler, instant
 from domain.errors import CatalogUnavailable, InvalidInput
-from keeping import Handler, instant
 
 if TYPE_CHECKING:
     from domain.findings import Finding
+    from house.house import House
     from policies.model import Policy
     from storage.ledger.ledger import Ledger
-    from wiring import House
 
 
 def add_commands(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.Namespace], int]]) -> None:

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from house.running import _keep_running
 from streams.ingest.backoff import Backoff
-from wiring import _keep_running
 
 
 async def test_a_job_that_ran_well_for_long_is_not_made_to_wait_for_its_earlier_failures(

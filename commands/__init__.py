@@ -1,0 +1,1 @@
+"""The commands of `liuhen`, and the files that settings and options name."""

@@ -1,0 +1,26 @@
+"""The roles that people see: the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from house.house import House, load
+
+
+async def console(house: House) -> None:
+    """Show the fleet: pages, API, pictures, metrics."""
+    await load("dashboards.console", "storage.catalog.catalog", "storage.objects.connect")
+    from prometheus_client import REGISTRY
+
+    from dashboards.console import Console
+
+    state = Path(house.settings.work) / f"console-{house.worker_id}.state"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
+    ledger = await house.ledger()
+    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store, ledger=ledger, book=house.book)
+    house.console = console
+    house.jobs["console"] = console.run
+    house.farewell.append(console.close)
+    house.not_ready.append(console.not_ready)
+    house.routers += console.routers()
