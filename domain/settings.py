@@ -24,8 +24,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         store: `file:DIR` or `s3://KEY_ID@host:port/bucket?tls=0`.
         store_secret: Secret key of the object store; by environment only.
         store_secret_file: File that holds it.
-        catalog: SQLAlchemy address: `sqlite:///FILE` or `postgresql+psycopg://…`.
-        ledger: SQLAlchemy address of the custody ledger, which is a database of its own.
+        catalog: SQLAlchemy address: `sqlite:///FILE` or `postgresql+psycopg://user@host/database?secret_file=FILE`, the
+            password in that file.
+        ledger: SQLAlchemy address of the custody ledger, which is a database of its own; as for `catalog`.
+        office: Database of what people enter and decide (accounts, premises, alerts, requests): `sqlite:///FILE` or
+            `postgresql+psycopg://…`. It can be made from nothing else: back it up.
         ledger_key_file: Private key that signs the ledger's checkpoints; made where there is none. The public keys are
             beside it in a file of the same name and `.pub`.
         ledger_origin: Name of this ledger, by which its key signs; such as `records.example.org/ledger`, without spaces
@@ -35,7 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         checkpoint_copies: Where checkpoints go, comma-separated, at least two: `store` (the evidence store), `log` (a
             line on the process's log), `file:DIR`, `s3://KEY_ID@host:port/bucket?tls=0&secret_file=FILE`, or the
             http(s) address of a witness (C2SP tlog-witness).
-        tsa_url: Time-stamping authority (RFC 3161) for checkpoints; none where empty.
+        tsa_url: Time-stamping authority (RFC 3161) for checkpoints, `https://host/path`, or with a login
+            `https://user@host/path?secret_file=FILE`; none where empty.
         tsa_certificates: PEM file of the root and intermediate certificates that its answers are checked against.
         verify_every_s: Pause between two checks of all evidence by the custody worker.
         verify_bytes_per_s: Most that such a check reads on average; 0 sets no limit.
@@ -109,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store_secret_file: str = ""
     catalog: str = "sqlite:///data/catalog.db"
     ledger: str = "sqlite:///data/ledger.db"
+    office: str = "sqlite:///data/office.db"
     ledger_key_file: str = "data/ledger.key"
     ledger_origin: str = "liuhen/ledger"
     ledger_lock_days: Annotated[int, Meta(ge=1, le=36_500)] = 3_650

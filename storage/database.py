@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from domain.errors import InvalidSettings, Unavailable
+from storage.secrets import read_secret, split_secret_file
 
 T = TypeVar("T")
 
@@ -50,6 +51,14 @@ class Database:
     """Runs functions of a `Connection` on worker threads, each in one transaction.
 
     Work waits in the executors' queues; callers await each piece, so what can wait is bounded by the callers.
+
+    Args:
+        address: `sqlite:///FILE`, or `postgresql+psycopg://user@host/database[?secret_file=FILE]` with the password in
+            that file.
+        use: What it is for.
+
+    Raises:
+        InvalidSettings: The address cannot be used, or the file not be read; names the setting.
     """
 
     def __init__(self, address: str, use: Use) -> None:
@@ -120,6 +129,7 @@ class Database:
 
 def _parse(address: str, use: Use) -> URL:
     setting = use.setting
+    address, secret_file = split_secret_file(address)
     try:
         url = make_url(address)
     except ArgumentError as error:
@@ -131,7 +141,15 @@ def _parse(address: str, use: Use) -> URL:
     if url.drivername == "sqlite" and url.database in {None, "", ":memory:"}:
         msg = f"{setting}: SQLite needs a file, as in sqlite:///data/{setting}.db"
         raise InvalidSettings(msg, setting)
-    return url
+    return _with_secret(url, secret_file, setting) if secret_file else url
+
+
+def _with_secret(url: URL, secret_file: str, setting: str) -> URL:
+    """Put the password in; SQLAlchemy keeps it out of what it prints of an address."""
+    if url.get_backend_name() == "sqlite" or not url.username or url.password:
+        msg = f"{setting}: secret_file is for an address like postgresql+psycopg://user@host/database, without password"
+        raise InvalidSettings(msg, setting)
+    return url.set(password=read_secret(secret_file, setting))
 
 
 def _engine(url: URL) -> Engine:

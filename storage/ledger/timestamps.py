@@ -27,6 +27,7 @@ from storage.ledger.der import with_certificates_in_order
 from storage.ledger.ledger import Ledger
 from storage.ledger.statements import Checkpoint
 from storage.objects.port import ObjectStore
+from storage.secrets import read_secret, split_secret_file
 
 PREFIX = "ledger/timestamps/"
 TIMEOUT_S = 20.0
@@ -38,18 +39,19 @@ class Authority:
     """A time-stamping authority on HTTP (RFC 3161 §3.4).
 
     Args:
-        url: Where it is.
+        url: Where it is, `https://host/path`; where it asks who we are, `https://user@host/path?secret_file=FILE` with
+            the password in that file.
         certificates: PEM file of the root certificates (and intermediate ones) that its own leads to; where empty, the
             signature of its answers is left for a checker that has them.
 
     Raises:
-        InvalidSettings: The file cannot be read.
+        InvalidSettings: A file cannot be read, or a password stands in the address.
     """
 
     def __init__(self, url: str, certificates: str = "") -> None:
-        self._url = url
+        self._url, login = _login(url)
         self._roots = load_roots(certificates) if certificates else []
-        self._client = httpx.AsyncClient(timeout=TIMEOUT_S, verify=ssl.create_default_context())
+        self._client = httpx.AsyncClient(timeout=TIMEOUT_S, verify=ssl.create_default_context(), auth=login)
 
     async def stamp(self, data: bytes) -> bytes:
         """Return the authority's answer (TimeStampResp, DER) about the SHA-256 of some bytes.
@@ -87,6 +89,21 @@ class Authority:
             msg = f"tsa_url: answered {answer.status_code} {kind}"
             raise LedgerUnavailable(msg)
         return answer.content
+
+
+def _login(address: str) -> tuple[httpx.URL, httpx.BasicAuth | None]:
+    """Take user and password out of an address."""
+    address, file = split_secret_file(address)
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        msg = f"tsa_url: {error}"
+        raise InvalidSettings(msg, "tsa_url") from error
+    if url.password or (file and not url.username):
+        msg = "tsa_url: an authority that asks for a password is https://user@host/path?secret_file=FILE"
+        raise InvalidSettings(msg, "tsa_url")
+    login = httpx.BasicAuth(url.username, read_secret(file, "tsa_url")) if file else None
+    return url.copy_with(username=None, password=None), login
 
 
 class Stamper:

@@ -14,10 +14,10 @@ from storage.objects.file import FileStore
 from storage.objects.port import BlockingStore, ObjectStore
 from storage.objects.s3 import S3Store
 from storage.objects.s3_wire import S3Client, check_endpoint
+from storage.secrets import read_secret, split_secret_file
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SWITCH = {"0": False, "1": True}
-_SECRET = "secret_file="  # noqa: S105 - the name of an option
 
 
 def connect(settings: Settings) -> ObjectStore:
@@ -44,13 +44,10 @@ def connect_second(address: str, settings: Settings, setting: str) -> ObjectStor
     Raises:
         InvalidSettings: As for `connect`; names `setting`.
     """
-    where, _, options = address.partition("?")
-    given = [option for option in options.split("&") if option]
-    rest = "&".join(option for option in given if not option.startswith(_SECRET))
-    files = [option.removeprefix(_SECRET) for option in given if option.startswith(_SECRET)]
-    changed = msgspec.structs.replace(settings, store=f"{where}?{rest}" if rest else where)
-    if files:
-        changed = msgspec.structs.replace(changed, store_secret="", store_secret_file=files[-1])
+    store, file = split_secret_file(address)
+    changed = msgspec.structs.replace(settings, store=store)
+    if file:
+        changed = msgspec.structs.replace(changed, store_secret="", store_secret_file=file)
     try:
         return connect(changed)
     except InvalidSettings as error:
@@ -90,11 +87,7 @@ def _secret(settings: Settings) -> str:
     if not settings.store_secret_file:
         msg = "store: its secret key is missing; set LIUHEN_STORE_SECRET or store_secret_file"
         raise InvalidSettings(msg, "store_secret")
-    try:
-        return Path(settings.store_secret_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"store_secret_file: cannot be read: {error}"
-        raise InvalidSettings(msg, "store_secret_file") from error
+    return read_secret(settings.store_secret_file, "store_secret_file")
 
 
 def _options(url: SplitResult, defaults: dict[str, str]) -> dict[str, str]:
