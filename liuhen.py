@@ -97,6 +97,7 @@ def _demo_settings(folder: Path) -> Settings:
         store=f"file:{folder}/store",
         catalog=f"sqlite:///{folder}/catalog.db",
         ledger=f"sqlite:///{folder}/ledger.db",
+        office=f"sqlite:///{folder}/office.db",
         ledger_key_file=f"{folder}/ledger.key",
         spool=f"{folder}/spool",
         work=f"{folder}/work",
@@ -195,6 +196,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
                 "store": house.store,
                 "catalogue": house.catalog,
                 "ledger": house.ledger,
+                "office": house.office,
                 "key": lambda: _ledger_key(settings),
                 "copies": lambda: _checkpoint_copies(house),
             }

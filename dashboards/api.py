@@ -10,38 +10,26 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from dashboards import query
-from dashboards.problem import Missing, ProblemRoute
-from dashboards.projection import Fleet
+from dashboards.parts import Parts
+from dashboards.people.guard import declare
+from dashboards.people.rights import Right
+from dashboards.problem import Missing
 from dashboards.query import Cursor, Limit
-from dashboards.stream import Hub
 from dashboards.timeline import timeline, whose
 from dashboards.view import view
-from domain.clock import Clock
-from domain.errors import CatalogUnavailable
 from domain.wire import encode
-from storage.catalog.catalog import Catalog
 from storage.catalog.rows import Page
 
 PREFIX = "/api/v1"
 
 
-def api_router(fleet: Fleet, catalog: Catalog | None, hub: Hub, clock: Clock) -> APIRouter:
-    """Make the router.
-
-    Args:
-        fleet: What is now.
-        catalog: What was: sessions, findings, segments; without one these calls answer 503.
-        hub: What changes.
-        clock: The time at which lag is taken.
-    """
-    router = APIRouter(prefix=PREFIX, route_class=ProblemRoute)
-
-    def known() -> Catalog:
-        if catalog is None:
-            raise CatalogUnavailable("this process has no catalogue")
-        return catalog
+def api_router(parts: Parts) -> APIRouter:
+    """Make the router of recorders, sessions, findings and the stream of changes."""
+    fleet, catalog, hub, clock = parts.fleet, parts.catalog, parts.hub, parts.clock
+    router = parts.guard.router(PREFIX)
 
     @router.get("/recorders")
+    @declare(Right.FLEET_SEE)
     async def recorders(request: Request, cursor: Cursor = None, limit: Limit = 100) -> Response:
         query.only(request, {"cursor", "limit"})
         names = sorted(recorder.recorder_id for recorder in fleet.shown())
@@ -53,6 +41,7 @@ def api_router(fleet: Fleet, catalog: Catalog | None, hub: Hub, clock: Clock) ->
         return _json(Page(items, query.encode_cursor([part[-1]]) if more else None))
 
     @router.get("/recorders/{recorder_id}")
+    @declare(Right.FLEET_SEE)
     async def recorder(request: Request, recorder_id: str) -> Response:
         query.only(request, ())
         found = fleet.recorders.get(recorder_id)
@@ -61,23 +50,26 @@ def api_router(fleet: Fleet, catalog: Catalog | None, hub: Hub, clock: Clock) ->
         return _json(view(found, clock.now()))
 
     @router.get("/sessions")
+    @declare(Right.FOOTAGE_SEARCH)
     async def sessions(
         request: Request, recorder: str | None = None, open: bool = False, cursor: Cursor = None, limit: Limit = 100
     ) -> Response:
         query.only(request, {"recorder", "open", "cursor", "limit"})
         name = query.recorder(recorder)
-        return _json(await known().list_sessions(recorder_id=name, open_only=open, cursor=cursor, limit=limit))
+        return _json(await catalog.list_sessions(recorder_id=name, open_only=open, cursor=cursor, limit=limit))
 
     @router.get("/sessions/{session_id}/timeline")
+    @declare(Right.FOOTAGE_SEARCH)
     async def session_timeline(
         request: Request, session_id: str, recorder: str | None = None, cursor: Cursor = None, limit: Limit = 500
     ) -> Response:
         query.only(request, {"recorder", "cursor", "limit"})
         query.session(session_id)
-        name = query.recorder(recorder) or await whose(known(), fleet, session_id)
-        return _json(await timeline(known(), fleet, name, session_id, cursor=cursor, limit=limit))
+        name = query.recorder(recorder) or await whose(catalog, fleet, session_id)
+        return _json(await timeline(catalog, fleet, name, session_id, cursor=cursor, limit=limit))
 
     @router.get("/findings")
+    @declare(Right.ALERT_SEE)
     async def findings(
         request: Request,
         *,
@@ -89,7 +81,7 @@ def api_router(fleet: Fleet, catalog: Catalog | None, hub: Hub, clock: Clock) ->
         limit: Limit = 100,
     ) -> Response:
         query.only(request, {"open", "kind", "recorder", "session", "cursor", "limit"})
-        page = await known().list_findings(
+        page = await catalog.list_findings(
             open_only=open,
             kind=query.kind(kind),
             recorder_id=query.recorder(recorder),
@@ -100,6 +92,7 @@ def api_router(fleet: Fleet, catalog: Catalog | None, hub: Hub, clock: Clock) ->
         return _json(page)
 
     @router.get("/stream")
+    @declare(Right.FLEET_SEE)
     async def stream(request: Request) -> Response:
         query.only(request, ())
         hub.check_room()

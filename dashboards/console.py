@@ -10,7 +10,6 @@ from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from starlette.routing import Router
 
-from dashboards.access import AccessLog
 from dashboards.api import api_router
 from dashboards.deadlines import Deadlines
 from dashboards.health import health_router
@@ -19,6 +18,11 @@ from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
 from dashboards.metrics import FleetCollector
 from dashboards.page import page_router
+from dashboards.pages.shell import Shell, static_router
+from dashboards.parts import Parts
+from dashboards.people.audit import Audit
+from dashboards.people.guard import Door, Guard
+from dashboards.people.viewing import AccessLog
 from dashboards.project import Projector
 from dashboards.projection import Change
 from dashboards.stream import Hub
@@ -26,12 +30,14 @@ from domain.bus import Bus
 from domain.clock import Clock
 from domain.errors import BusUnavailable
 from domain.events import Integrity, IntegrityFault
+from domain.settings import Settings
 from domain.topics import EVENTS
 from domain.wire import encode
 from policies.local import Rulebook, default
 from storage.catalog.catalog import Catalog
 from storage.ledger.ledger import Ledger
 from storage.objects.port import ObjectStore
+from storage.office.office import Office
 
 log = logging.getLogger(__name__)
 
@@ -41,44 +47,68 @@ class Console:
 
     Args:
         bus: The log, started.
-        catalog: Sessions, findings and segments; None where the process has none.
+        catalog: Sessions, findings and segments.
         clock: The time.
         state: File of the projection's saved state, this console's own.
         registry: Where the fleet's metrics are registered.
-        store: Stored footage, for playback; None where it is not to be watched here.
-        ledger: The custody ledger, which is told of every access before it is given; nobody is told where None.
+        store: Stored footage, for playback.
+        ledger: The custody ledger, which is told of every act and access before it takes effect.
+        office: What people enter and decide.
+        door: Finds out who asks.
+        settings: Of this installation.
         book: The policies in force; those of the package alone where absent.
     """
 
     def __init__(
         self,
         bus: Bus,
-        catalog: Catalog | None,
+        catalog: Catalog,
         clock: Clock,
         state: Path,
         registry: CollectorRegistry,
         *,
-        store: ObjectStore | None = None,
-        ledger: Ledger | None = None,
+        store: ObjectStore,
+        ledger: Ledger,
+        office: Office,
+        door: Door,
+        settings: Settings | None = None,
         book: Rulebook | None = None,
     ) -> None:
-        self._catalog, self._clock, self._registry = catalog, clock, registry
+        self._registry, self._bus, self._clock = registry, bus, clock
         self.projector = Projector(bus, clock, state, catalog, self._changed)
         self.fleet = self.projector.fleet
         self.hub = Hub(self.fleet, clock)
         self.pictures = LivePictures(bus, clock)
-        self._bus = bus
-        self._recordings = None if catalog is None or store is None else Recordings(catalog, store, self._tell)
-        self._access = None if ledger is None else AccessLog(ledger, clock)
-        registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(book or default())))
+        self.parts = Parts(
+            settings=settings or Settings(),
+            book=book or default(),
+            clock=clock,
+            bus=bus,
+            fleet=self.fleet,
+            hub=self.hub,
+            ready=self.projector.ready.is_set,
+            pictures=self.pictures,
+            catalog=catalog,
+            store=store,
+            ledger=ledger,
+            office=office,
+            guard=Guard(door),
+            audit=Audit(ledger, clock),
+            shell=Shell(clock),
+            officers=lambda _recorder_id, _at: frozenset(),
+        )
+        self._recordings = Recordings(catalog, store, self._tell)
+        registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(self.parts.book)))
 
     def routers(self) -> list[APIRouter]:
         """Return the routers of API, pictures and page. `/metrics` and health are for the process: `health_router`."""
+        parts = self.parts
         return [
-            api_router(self.fleet, self._catalog, self.hub, self._clock),
-            *([] if self._recordings is None else [stored_router(self._recordings, self._access)]),
-            live_router(self.pictures),
-            page_router(self.fleet, self._clock, self.projector.ready.is_set),
+            api_router(parts),
+            stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock)),
+            live_router(parts),
+            static_router(parts.guard),
+            page_router(parts),
         ]
 
     def health(self) -> Router:

@@ -1,51 +1,25 @@
-"""The page: the fleet worst first, open findings, a live picture. Drawn here, kept up to date by one small script.
-
-Names of recorders and texts in findings are hostile input: the templates escape everything, and the policy below
-lets no script, style or address run that is not a file of ours.
-"""
+"""The page: the fleet worst first, open findings, a live picture. Drawn here, kept up to date by one small script."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from fastapi import APIRouter, Request, Response
 
-from dashboards.problem import Missing, ProblemRoute
+from dashboards.parts import Parts
+from dashboards.people.guard import declare
+from dashboards.people.rights import Right
 from dashboards.projection import Fleet
 from dashboards.recorder import OpenFinding, Recorder
 from dashboards.view import RecorderView, condition, worst_first
-from dashboards.words import LANGUAGES, Words, words
-from domain.clock import Clock, Instant
+from dashboards.words import Words
+from domain.clock import Instant
 
 MAX_ROWS = 200
 MAX_FINDINGS = 100
 """More are in the API; a person looks at the worst first."""
 FIRST_STORED_S = 120.0
-
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-STATIC = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 _SEVERITIES = {"critical": 0, "warning": 1, "info": 2}
 
@@ -83,37 +57,23 @@ class Summary(msgspec.Struct, frozen=True):
     pending_bytes: int
 
 
-def page_router(fleet: Fleet, clock: Clock, ready: Callable[[], bool]) -> APIRouter:
-    """Make the router of the page, its parts and its files.
+def page_router(parts: Parts) -> APIRouter:
+    """Make the router of the page and its parts."""
+    router = parts.guard.router(in_schema=False)
 
-    Args:
-        fleet: What is shown.
-        clock: The time at which ages are taken.
-        ready: Tells whether the projection has caught up.
-    """
-    router = APIRouter(route_class=ProblemRoute, include_in_schema=False)
-    environment = Environment(loader=PackageLoader("dashboards"), autoescape=True, undefined=StrictUndefined)
-    environment.filters["ms"] = int
-    whole, part = environment.get_template("page.html"), environment.get_template("fleet.html")
-
-    def drawn(language: str | None, recorder: str | None = None) -> dict[str, Any]:
-        return _context(fleet, clock.now(), words(language), recorder) | {"ready": ready()}
+    def drawn(request: Request, template: str, recorder: str | None = None) -> Response:
+        context = _context(parts.fleet, parts.clock.now(), parts.shell.words(request), recorder)
+        return parts.shell.page(request, template, ready=parts.ready(), **context)
 
     @router.get("/")
-    async def page(lang: str | None = None, recorder: str | None = None) -> Response:
-        return Response(whole.render(drawn(lang, recorder)), media_type="text/html; charset=utf-8", headers=HEADERS)
+    @declare(Right.FLEET_SEE)
+    async def page(request: Request, recorder: str | None = None) -> Response:
+        return drawn(request, "page.html", recorder)
 
     @router.get("/parts/fleet")
-    async def fleet_part(lang: str | None = None) -> Response:
-        return Response(part.render(drawn(lang)), media_type="text/html; charset=utf-8", headers=HEADERS)
-
-    @router.get("/static/{name}")
-    def static(name: str) -> Response:
-        if name not in STATIC:
-            raise Missing(f"no file {name}")
-        content = resources.files("dashboards").joinpath("static", name).read_bytes()
-        headers = HEADERS | {"Cache-Control": "no-cache"}
-        return Response(content, media_type=STATIC[name], headers=headers)
+    @declare(Right.FLEET_SEE)
+    async def fleet_part(request: Request) -> Response:
+        return drawn(request, "fleet.html")
 
     return router
 
@@ -123,9 +83,6 @@ def _context(fleet: Fleet, now: Instant, w: Words, chosen: str | None) -> dict[s
     views = worst_first(recorders, now, MAX_ROWS)
     lines = _lines(recorders, now, w)
     return {
-        "w": w,
-        "other": next(code for code in LANGUAGES if code != w.code),
-        "now": int(now),
         "rows": [_row(each, now) for each in views],
         "hidden_rows": len(recorders) - len(views),
         "findings": lines[:MAX_FINDINGS],

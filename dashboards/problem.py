@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from domain.errors import IntegrityError, InvalidInput, LiuhenError, Unavailable
 
-_TITLES = {404: "Not found", 409: "Conflict", 422: "Invalid input", 502: "Not what was stored", 503: "Not available"}
+_TITLES = {
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    409: "Conflict",
+    422: "Invalid input",
+    502: "Not what was stored",
+    503: "Not available",
+}
+
+
+SIGN_IN = "/sign-in"
 
 
 class Missing(LiuhenError):
-    """What was asked for is not there."""
+    """What was asked for is not there, or not for whoever asks."""
+
+
+class NotSignedIn(LiuhenError):
+    """Nobody is signed in: 401, or the sign-in page for somebody who opens a page."""
+
+
+class Forbidden(LiuhenError):
+    """Somebody is signed in, and may not."""
 
 
 def problem(status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
@@ -32,15 +53,23 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
 class ProblemRoute(APIRoute):
     """A route that answers our own errors and FastAPI's as problems, whatever application it is part of."""
 
+    async def before(self, request: Request) -> None:
+        """Run before the route's own function; what it raises is answered as the function's errors are."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""
         handler = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
             try:
+                await self.before(request)
                 return await handler(request)
             except InvalidInput as error:
                 return problem(422, str(error), error.field)
+            except NotSignedIn as error:
+                return _sign_in(request, str(error))
+            except Forbidden as error:
+                return problem(403, str(error))
             except Missing as error:
                 return problem(404, str(error))
             except IntegrityError as error:
@@ -53,6 +82,14 @@ class ProblemRoute(APIRoute):
                 return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
         return guarded
+
+
+def _sign_in(request: Request, detail: str) -> Response:
+    """Send a browser that opens a page to the sign-in page, and everybody else a 401."""
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        there = urlencode({"next": request.url.path + (f"?{request.url.query}" if request.url.query else "")})
+        return RedirectResponse(f"{SIGN_IN}?{there}", status_code=303, headers={"Cache-Control": "no-store"})
+    return problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def _refused(error: RequestValidationError) -> Response:

@@ -202,6 +202,8 @@ def _remember(ids: dict[str, None], new: str) -> None:
 def _register(recorder: Recorder, said: Registration | RecorderRegistered) -> None:
     recorder.kind, recorder.policy, recorder.site_id = said.kind, said.policy, said.site_id or ""
     recorder.expects_audio, recorder.continuous = said.expects_audio, said.continuous
+    if isinstance(said, Registration):
+        recorder.unit_id = said.unit_id or ""
 
 
 def _fold(recorder: Recorder, event: Event) -> Change | None:

@@ -179,7 +179,8 @@ class Recorder(msgspec.Struct):
         recorder_id: Its id.
         kind: What it is; empty until registered.
         policy: Name of its policy.
-        site_id: Premises or unit.
+        site_id: Premises, or where it is kept.
+        unit_id: The enforcement unit that it belongs to.
         name: What people call it. Untrusted text.
         state: State of its registration.
         expects_audio: Its silence is worth a finding.
@@ -205,6 +206,7 @@ class Recorder(msgspec.Struct):
     kind: str = ""
     policy: str = ""
     site_id: str = ""
+    unit_id: str = ""
     name: str = ""
     state: str = "active"
     expects_audio: bool = False

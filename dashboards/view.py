@@ -36,7 +36,8 @@ class RecorderView(msgspec.Struct, frozen=True, kw_only=True):
         recorder_id: Its id.
         kind: What it is; empty where it is not registered.
         policy: Name of its policy.
-        site_id: Premises or unit.
+        site_id: Premises, or where it is kept.
+        unit_id: The enforcement unit that it belongs to.
         name: What people call it.
         state: State of its registration.
         condition: How it is, in one word; `RANK` orders them.
@@ -63,6 +64,7 @@ class RecorderView(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     policy: str
     site_id: str
+    unit_id: str
     name: str
     state: str
     condition: Condition
@@ -112,6 +114,7 @@ def view(recorder: Recorder, now: Instant) -> RecorderView:
         kind=recorder.kind,
         policy=recorder.policy,
         site_id=recorder.site_id,
+        unit_id=recorder.unit_id,
         name=recorder.name,
         state=recorder.state,
         condition=condition(recorder, now),

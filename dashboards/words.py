@@ -22,7 +22,7 @@ class Words:
     """One language.
 
     Args:
-        table: `texts/<language>.toml`, parsed.
+        table: All files of `texts/<language>/`, parsed, in one.
     """
 
     def __init__(self, code: str, table: dict[str, Any]) -> None:
@@ -97,5 +97,17 @@ def words(language: str | None) -> Words:
 
 @cache
 def _load(code: str) -> Words:
-    text = resources.files("dashboards.texts").joinpath(f"{code}.toml").read_text(encoding="utf-8")
-    return Words(code, tomllib.loads(text))
+    table: dict[str, Any] = {}
+    for name, sections in sorted(texts(code).items()):
+        twice = table.keys() & sections.keys()
+        if twice:
+            msg = f"texts/{code}/{name}: {', '.join(sorted(twice))} stands in another file too"
+            raise LookupError(msg)
+        table |= sections
+    return Words(code, table)
+
+
+def texts(code: str) -> dict[str, dict[str, Any]]:
+    """Return the files of a language, parsed, by name."""
+    files = resources.files("dashboards.texts").joinpath(code).iterdir()
+    return {file.name: tomllib.loads(file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".toml")}

@@ -12,7 +12,8 @@ The tree::
     │   ├── BusUnavailable
     │   ├── StoreUnavailable
     │   ├── CatalogUnavailable
-    │   └── LedgerUnavailable
+    │   ├── LedgerUnavailable
+    │   └── OfficeUnavailable
     ├── Refused                the other side said no, and will say no again
     │   ├── StoreUnfit         a bucket without lock, an endpoint that overwrites
     │   ├── NotAuthorized
@@ -76,6 +77,10 @@ class CatalogUnavailable(Unavailable):
 
 class LedgerUnavailable(Unavailable):
     """The custody ledger did not answer in time, or could not write durably."""
+
+
+class OfficeUnavailable(Unavailable):
+    """The database of people, premises, alerts and requests did not answer in time."""
 
 
 class Refused(LiuhenError):

@@ -28,7 +28,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         kind: What it is.
         policy: Name of the jurisdiction's policy.
         state: Ingest takes media of `active` ones only.
-        site_id: Premises or unit.
+        site_id: Premises, or where it is kept.
+        unit_id: The enforcement unit that it belongs to, which decides who may see it.
         name: What people call it.
         url: RTSP address to pull from, with credentials where needed; absent for recorders that push. Secret.
         transport: How to pull RTP.
@@ -45,6 +46,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     policy: Name
     state: State = "active"
     site_id: Name | None = None
+    unit_id: Name | None = None
     name: Annotated[str, Meta(max_length=200)] | None = None
     url: Annotated[str, Meta(max_length=2000, pattern=r"^rtsps?://")] | None = None
     transport: Literal["tcp", "udp"] = "tcp"

@@ -13,14 +13,26 @@ async def console(house: House) -> None:
     from prometheus_client import REGISTRY
 
     from dashboards.console import Console
+    from dashboards.people.doors import Open
 
     state = Path(house.settings.work) / f"console-{house.worker_id}.state"
     state.parent.mkdir(parents=True, exist_ok=True)
     bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
-    ledger = await house.ledger()
-    console = Console(bus, catalog, house.clock, state, REGISTRY, store=store, ledger=ledger, book=house.book)
-    house.console = console
-    house.jobs["console"] = console.run
-    house.farewell.append(console.close)
-    house.not_ready.append(console.not_ready)
-    house.routers += console.routers()
+    made = Console(
+        bus,
+        catalog,
+        house.clock,
+        state,
+        REGISTRY,
+        store=store,
+        ledger=await house.ledger(),
+        office=await house.office(),
+        door=Open(),
+        settings=house.settings,
+        book=house.book,
+    )
+    house.console = made
+    house.jobs["console"] = made.run
+    house.farewell.append(made.close)
+    house.not_ready.append(made.not_ready)
+    house.routers += made.routers()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
     from storage.ledger.ledger import Ledger
     from storage.objects.port import ObjectStore
+    from storage.office.office import Office
     from streams.ingest.registrations import Registrations
 
 SHUTDOWN_S = 15.0
@@ -56,6 +57,7 @@ class House:
         self._front: Front | None = None
         self._catalog: Catalog | None = None
         self._ledger: Ledger | None = None
+        self._office: Office | None = None
         self._store: ObjectStore | None = None
         self._book: Rulebook | None = None
 
@@ -71,8 +73,10 @@ class House:
         """Return the log, perhaps not started yet."""
         if self._bus is None:
             from streams.bus.connect import connect
+            from streams.bus.counted import CountedBus
 
-            self._bus = connect(self.settings.bus, partitions=self.settings.partitions, client_id=self.worker_id)
+            log = connect(self.settings.bus, partitions=self.settings.partitions, client_id=self.worker_id)
+            self._bus = CountedBus(log)
             self.stack.push_async_callback(self._bus.close)
         return self._bus
 
@@ -137,6 +141,16 @@ class House:
             self._ledger = await Ledger.connect(self.settings.ledger)
             self.stack.push_async_callback(self._ledger.close)
         return self._ledger
+
+    async def office(self) -> Office:
+        """Return what people enter and decide, its schema up to date."""
+        if self._office is None:
+            from storage.office.office import Office
+
+            _make_parent(self.settings.office)
+            self._office = await Office.connect(self.settings.office)
+            self.stack.push_async_callback(self._office.close)
+        return self._office
 
     async def registrations(self) -> Registrations:
         """Return the registrations on the log, all those read that stood there."""

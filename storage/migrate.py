@@ -46,7 +46,7 @@ def _upgrade(database: Database, connection: Connection, metadata: MetaData, ver
     table = "alembic_version" if versions == "versions" else f"alembic_version_{versions}"
     config.attributes.update(connection=connection, metadata=metadata, version_table=table)
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, "heads")
     except CommandError as error:
         msg = f"{database.use.name}: its schema is not one that this program knows ({error})"
         raise database.use.unavailable(msg) from error

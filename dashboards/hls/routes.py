@@ -7,10 +7,12 @@ import re
 from fastapi import APIRouter, Request, Response
 
 from dashboards import query
-from dashboards.access import AccessLog
-from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
-from dashboards.problem import Missing, ProblemRoute
+from dashboards.parts import Parts
+from dashboards.people.guard import Guard, SignedIn, declare
+from dashboards.people.rights import Right
+from dashboards.people.viewing import AccessLog
+from dashboards.problem import Missing
 from domain.ids import check_recorder_id
 
 PLAYLIST = "application/vnd.apple.mpegurl"
@@ -21,16 +23,18 @@ IMMUTABLE = {"Cache-Control": "private, max-age=60, immutable"}
 _PART = re.compile(r"(\d{1,15})-(\d{1,15})\.m4s")
 
 
-def stored_router(recordings: Recordings, access: AccessLog | None = None) -> APIRouter:
+def stored_router(guard: Guard, recordings: Recordings, access: AccessLog) -> APIRouter:
     """Make the router of stored pictures; goes before that of live ones.
 
     Args:
-        recordings: Reads them.
-        access: Told of each object before a byte of it is served; nobody where None.
+        guard: Asks who may.
+        recordings: Reads what is stored.
+        access: Told of each object before a byte of it is served.
     """
-    router = APIRouter(prefix="/hls", route_class=ProblemRoute)
+    router = guard.router("/hls", in_schema=False)
 
     @router.get("/{recorder_id}/playback.m3u8")
+    @declare(Right.FOOTAGE_SEARCH)
     async def playback(request: Request, recorder_id: str) -> Response:
         query.only(request, {"from", "to"})
         span = [query.moment(name, request.query_params.get(name)) for name in ("from", "to")]
@@ -38,11 +42,10 @@ def stored_router(recordings: Recordings, access: AccessLog | None = None) -> AP
         return Response(text, media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
     @router.get("/{recorder_id}/playback/{token}/{part}")
-    async def stored(request: Request, recorder_id: str, token: str, part: str) -> Response:
+    @declare(Right.FOOTAGE_SEARCH)
+    async def stored(person: SignedIn, recorder_id: str, token: str, part: str) -> Response:
         row = await recordings.segment(check_recorder_id(recorder_id), token)
-        if access is not None:
-            viewer = "unknown" if request.client is None else request.client.host
-            await access.note(viewer, recorder_id, row.session_id, row.key)
+        await access.note(person.account_id, recorder_id, row.session_id, row.key)
         asked = _PART.fullmatch(part)
         if asked is not None:
             data = await recordings.fragment(row, int(asked[1]), int(asked[2]))
@@ -55,11 +58,13 @@ def stored_router(recordings: Recordings, access: AccessLog | None = None) -> AP
     return router
 
 
-def live_router(pictures: LivePictures) -> APIRouter:
+def live_router(parts: Parts) -> APIRouter:
     """Make the router of live pictures."""
-    router = APIRouter(prefix="/hls", route_class=ProblemRoute)
+    router = parts.guard.router("/hls", in_schema=False)
+    pictures = parts.pictures
 
     @router.get("/{recorder_id}/live.m3u8")
+    @declare(Right.FOOTAGE_LIVE)
     async def playlist(recorder_id: str) -> Response:
         ring = await pictures.ring(check_recorder_id(recorder_id))
         if not ring:
@@ -67,6 +72,7 @@ def live_router(pictures: LivePictures) -> APIRouter:
         return Response(ring.playlist(), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
     @router.get("/{recorder_id}/{part}")
+    @declare(Right.FOOTAGE_LIVE)
     async def body(recorder_id: str, part: str) -> Response:
         ring = pictures.known(check_recorder_id(recorder_id))
         data = None if ring is None else ring.body(part)

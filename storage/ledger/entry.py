@@ -37,6 +37,7 @@ KINDS = frozenset(
         "backfill",
         "integrity",
         "approval",
+        "act",
     }
 )
 

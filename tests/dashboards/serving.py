@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from dashboards.console import Console
 from dashboards.hls.mp4 import take_apart
+from dashboards.people.doors import Open
 from domain.clock import Instant, SystemClock
 from domain.events import Event, Fragment, RecorderEvent
 from domain.findings import Finding
@@ -21,6 +22,7 @@ from storage.catalog.rows import SegmentRow
 from storage.ledger.ledger import Ledger
 from storage.objects.file import FileStore
 from storage.objects.port import ObjectStore
+from storage.office.office import Office
 from storage.part import PartFile
 from streams.bus.embedded import EmbeddedBus
 from tests.dashboards.feeds import Piece, endless, media_event
@@ -122,9 +124,18 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     await bus.start()
     catalog = await Catalog.connect(f"sqlite:///{folder}/catalog.db")
     ledger = await Ledger.connect(f"sqlite:///{folder}/ledger.db")
+    office = await Office.connect(f"sqlite:///{folder}/office.db")
     store = ObjectStore(FileStore(folder / "store", immutable=False))
     console = Console(
-        bus, catalog, SystemClock(), folder / "console.state", CollectorRegistry(), store=store, ledger=ledger
+        bus,
+        catalog,
+        SystemClock(),
+        folder / "console.state",
+        CollectorRegistry(),
+        store=store,
+        ledger=ledger,
+        office=office,
+        door=Open(),
     )
     app = FastAPI()
     app.routes.extend(console.health().routes)
@@ -148,4 +159,5 @@ async def served(folder: Path) -> AsyncIterator[Served]:
         await catalog.close()
         await store.close()
         await ledger.close()
+        await office.close()
         await bus.close()

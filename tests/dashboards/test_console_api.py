@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from dashboards.console import Console
+from dashboards.people.doors import Open
 from domain.clock import ManualClock
 from domain.events import Event, Explanation, RecorderEvent, SegmentStored, SessionEnded, SessionOpened, SessionStopped
 from domain.findings import Finding
@@ -19,6 +20,10 @@ from domain.registry import Registration
 from domain.wire import decode_finding, encode, to_builtins
 from storage.catalog.catalog import Catalog
 from storage.catalog.rows import SegmentRow
+from storage.ledger.ledger import Ledger
+from storage.objects.file import FileStore
+from storage.objects.port import ObjectStore
+from storage.office.office import Office
 from streams.bus.embedded import EmbeddedBus
 from tests.dashboards.feeds import SHA, at, finding, fragment
 
@@ -59,7 +64,19 @@ async def running(folder: Path) -> AsyncIterator[Running]:
     bus = EmbeddedBus(folder / "log", partitions=2)
     await bus.start()
     catalog = await Catalog.connect(f"sqlite:///{folder}/catalog.db")
-    console = Console(bus, catalog, ManualClock(at(100)), folder / "console.state", CollectorRegistry())
+    ledger = await Ledger.connect(f"sqlite:///{folder}/ledger.db")
+    office = await Office.connect(f"sqlite:///{folder}/office.db")
+    console = Console(
+        bus,
+        catalog,
+        ManualClock(at(100)),
+        folder / "console.state",
+        CollectorRegistry(),
+        store=ObjectStore(FileStore(folder / "store", immutable=False)),
+        ledger=ledger,
+        office=office,
+        door=Open(),
+    )
     app = FastAPI()
     app.routes.extend(console.health().routes)
     for router in console.routers():
@@ -73,6 +90,8 @@ async def running(folder: Path) -> AsyncIterator[Running]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await catalog.close()
+            await ledger.close()
+            await office.close()
             await bus.close()
 
 

@@ -10,9 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from dashboards.access import AccessLog
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import stored_router
+from dashboards.people.doors import Open
+from dashboards.people.guard import Guard
+from dashboards.people.viewing import AccessLog
 from dashboards.problem import Missing
 from domain.clock import Instant, SystemClock
 from domain.errors import IntegrityError, LedgerUnavailable
@@ -117,7 +119,8 @@ async def test_a_manifest_that_was_changed_is_told_of_and_a_viewer_sees_a_gap(pl
 
 async def test_a_browser_gets_502_and_is_told_why(player: Player) -> None:
     app = FastAPI()
-    app.include_router(stored_router(player.recordings))
+    access = AccessLog(player.case.ledger, SystemClock())
+    app.include_router(stored_router(Guard(Open("wang")), player.recordings, access))
     row = player.case.rows[0]
     player.flip(row, row.bytes // 2)
     transport = httpx.ASGITransport(app)
@@ -131,15 +134,15 @@ async def test_a_browser_gets_502_and_is_told_why(player: Player) -> None:
 async def test_who_is_shown_what_stands_in_the_ledger_before_a_byte_is_served(player: Player) -> None:
     access = AccessLog(player.case.ledger, SystemClock())
     app = FastAPI()
-    app.include_router(stored_router(player.recordings, access))
+    app.include_router(stored_router(Guard(Open("wang")), player.recordings, access))
     row = player.case.rows[0]
     before = await player.case.ledger.size()
-    transport = httpx.ASGITransport(app, client=("10.1.2.3", 4))
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://console") as client:
         for part in ("init.mp4", "1-0.m4s", "1-0.m4s"):
             await client.get(f"/hls/cam-1/playback/{token(row)}/{part}")
         told = [decode(line) async for _, line in player.case.ledger.read(before)]
-        assert [(one.kind, one.body["by"], one.body["key"]) for one in told] == [("access", "10.1.2.3", row.key)]
+        assert [(one.kind, one.body["by"], one.body["key"]) for one in told] == [("access", "wang", row.key)]
 
         async def away(_: object) -> list[int]:
             raise LedgerUnavailable("ledger: restarting")

@@ -1,0 +1,98 @@
+// What every page does: counts ages on the server's clock, keeps the stream of changes, sends forms with their token.
+"use strict";
+const liuhen = (() => {
+  const body = document.body;
+  const words = body.dataset;
+  const link = document.getElementById("link");
+  const listeners = new Map();
+  let clockAhead = Number(words.now) - Date.now();
+
+  function now() {
+    return Date.now() + clockAhead;
+  }
+
+  /** The server's time, ms, as a part drawn anew tells it. */
+  function setNow(serverNow) {
+    clockAhead = Number(serverNow) - Date.now();
+  }
+
+  function duration(seconds) {
+    let rest = Math.max(0, Math.floor(seconds));
+    const parts = [];
+    for (const [length, name] of [[86400, words.day], [3600, words.hour], [60, words.minute], [1, words.second]]) {
+      const number = Math.floor(rest / length);
+      rest -= number * length;
+      if (parts.length || number || length === 1) parts.push([number, name]);
+    }
+    const shown = parts.slice(0, 2).filter(([number]) => number || parts.length === 1);
+    return shown.map(([number, name]) => `${number}${words.separator}${name}`).join(" ");
+  }
+
+  /** Counts every element with data-since (ms): its text, or a meter's value; data-ago puts it as "… ago". */
+  function count() {
+    const at = now();
+    for (const element of document.querySelectorAll("[data-since]")) {
+      const seconds = (at - Number(element.dataset.since)) / 1000;
+      if (element.tagName === "METER") element.value = seconds;
+      else element.textContent = element.dataset.ago ? words.ago.replace("{time}", duration(seconds)) : duration(seconds);
+    }
+  }
+
+  /** Calls back when the server says that something of this name changed: "fleet", "finding", "alert", … */
+  function on(name, callback) {
+    if (!listeners.has(name)) listeners.set(name, []);
+    listeners.get(name).push(callback);
+    connect();
+  }
+
+  let stream = null;
+  const bound = new Set();
+  function connect() {
+    if (!stream) {
+      stream = new EventSource("/api/v1/stream");
+      stream.addEventListener("open", () => {
+        link.textContent = `● ${words.connected}`;
+        link.classList.remove("lost");
+        for (const callbacks of listeners.values()) for (const callback of callbacks) callback(null);
+      });
+      stream.addEventListener("error", () => {
+        link.textContent = `▲ ${words.disconnected}`;
+        link.classList.add("lost");
+      });
+    }
+    for (const name of listeners.keys()) {
+      if (bound.has(name)) continue;
+      bound.add(name);
+      stream.addEventListener(name, (event) => {
+        for (const callback of listeners.get(name)) callback(JSON.parse(event.data));
+      });
+    }
+  }
+
+  /** Puts a part of the page in place of itself, as the server draws it now; focus and scroll stay. */
+  async function replace(element, address) {
+    const answer = await fetch(address, { cache: "no-store", headers: { Accept: "text/html" } });
+    if (answer.redirected || answer.status === 401) location.reload();
+    if (!answer.ok) return false;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
+    const top = element.scrollTop;
+    element.replaceChildren(...fresh.body.childNodes);
+    const clock = element.querySelector("[data-now]");
+    if (clock) setNow(clock.dataset.now);
+    element.scrollTop = top;
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    count();
+    return true;
+  }
+
+  /** Sends JSON with the token that shows it comes from a page of ours; resolves to the answer. */
+  function send(method, address, value) {
+    const headers = { "Content-Type": "application/json", "X-CSRF-Token": words.csrf };
+    return fetch(address, { method, headers, body: JSON.stringify(value) });
+  }
+
+  setInterval(count, 1000);
+  count();
+  return { now, setNow, duration, count, on, replace, send, words };
+})();

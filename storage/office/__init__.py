@@ -1,0 +1,1 @@
+"""What people enter and decide: accounts, premises, alerts, requests. A database that nothing else can make again."""
