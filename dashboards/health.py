@@ -1,4 +1,8 @@
-"""`/metrics`, `/healthz` and `/readyz`, for any process that serves HTTP."""
+"""`/metrics`, `/healthz` and `/readyz`, for any process that serves HTTP.
+
+`/metrics?name[]=NAME` gives these series alone, as Prometheus' own clients do; what is computed when it is asked for is
+computed for the whole page alone.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,10 @@ def health_router(registry: CollectorRegistry, ready: Callable[[], str]) -> Rout
         ready: Returns why the process cannot serve yet, empty when it can.
     """
 
-    def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    def metrics(request: Request) -> Response:
+        names = request.query_params.getlist("name[]")
+        shown = registry.restricted_registry(names) if names else registry
+        return Response(generate_latest(shown), media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(_: Request) -> Response:
         """Answer as long as the event loop turns."""

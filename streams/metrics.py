@@ -11,3 +11,8 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 300, 1800),
 )
+PROGRESS = Counter(
+    "liuhen_progress",
+    "Turns of each loop that reads the log; of those that read events, turns in which records came.",
+    ["reader"],
+)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from prometheus_client import Counter, Gauge
 
-from streams.metrics import REJECTED
+from streams.metrics import PROGRESS, REJECTED
 from streams.runners.engine import Outcome
 
 EVENTS = Counter("liuhen_detect_events", "Events and ticks counted in, by partition.", ["partition"])
@@ -29,6 +29,7 @@ def counted(number: int, records: int, outcome: Outcome, recorders: int) -> None
     """
     partition = str(number)
     EVENTS.labels(partition).inc(records)
+    PROGRESS.labels("detect").inc()  # Faust reads the log itself
     OFFSET.labels(partition).set(outcome.partition.offset)
     RECORDERS.labels(partition).set(recorders)
     LATE.inc(outcome.late)

@@ -11,6 +11,7 @@ import pytest
 from domain.bus import Bus, Consumer, Position, Record, TopicPartition, partition_for
 from domain.errors import BusUnavailable, InvalidInput
 from domain.topics import MAX_RECORD_BYTES, Topic
+from streams.bus.counted import CountedBus
 from streams.bus.embedded import EmbeddedBus
 from streams.bus.kafka import KafkaBus
 from streams.bus.kafka_driver import KafkaSettings
@@ -35,7 +36,7 @@ class Log:
         return self.topic.name
 
     async def open(self) -> Bus:
-        bus = self._open_bus([self.topic, self.short, self.compacted])
+        bus = CountedBus(self._open_bus([self.topic, self.short, self.compacted]))  # as every process opens it
         await bus.start()
         self._buses.append(bus)
         return bus
