@@ -157,11 +157,12 @@ def test_a_recorder_that_is_registered_wrongly_is_named(tmp_path: Path, line: st
 def test_doctor_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     done = liuhen(tmp_path, "doctor")
     assert done.returncode == 0
-    assert [line.split()[:2] for line in done.stdout.splitlines()][:6] == [
+    assert [line.split()[:2] for line in done.stdout.splitlines()][:7] == [
         ["ok", "log"],
         ["ok", "store"],
         ["ok", "catalogue"],
         ["ok", "ledger"],
+        ["ok", "office"],
         ["ok", "key"],
         ["ok", "copies"],
     ]
