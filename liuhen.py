@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-import msgspec
-
-from commands import checking, exporting
+from commands import checking, demo, exporting
 from commands.configuration import read_text, read_toml, rulebook_of
 from commands.keeping import Handler, add_commands, instant
 from domain.clock import SystemClock
@@ -26,10 +21,7 @@ from domain.errors import InvalidInput, LiuhenError, Refused, Unavailable
 from domain.settings import Settings
 from domain.settings import parse as parse_settings
 from house.house import House
-from house.running import ROLES, listen, running
-
-if TYPE_CHECKING:
-    from streams.simulate.script import Script
+from house.running import EMBEDDED, ROLES, first_of, running, stop_event
 
 FINE, FAULT, WRONG_USE, MISSING_SERVICE = 0, 1, 2, 3
 
@@ -46,7 +38,7 @@ def _serve(arguments: argparse.Namespace, roles: Sequence[str]) -> int:
         return _run_faust(settings)
 
     async def serve() -> None:
-        stop = _stop_event()
+        stop = stop_event()
         async with running(settings, roles) as house:
             _log.info("%s: %s", ", ".join(roles), house.address)
             await stop.wait()
@@ -65,65 +57,6 @@ def _run_faust(settings: Settings) -> NoReturn:
     detect.run_faust(settings.bus.removeprefix("kafka://"), bus, settings, data, rulebook_of(settings))
 
 
-def _demo(arguments: argparse.Namespace) -> int:
-    from streams.simulate.script import parse_script
-
-    text = read_text(arguments.script, "script") if arguments.script else _built_in_script()
-    script = msgspec.structs.replace(parse_script(text), seconds=arguments.seconds)
-    with contextlib.ExitStack() as stack:
-        folder = Path(arguments.data or stack.enter_context(tempfile.TemporaryDirectory(prefix="liuhen-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(folder / "demo.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger().handlers[:] = [handler]
-        return _run(_run_demo(_demo_settings(folder), script, folder))
-
-
-def _built_in_script() -> str:
-    from importlib import resources
-
-    return resources.files("streams.simulate").joinpath("demo.toml").read_text(encoding="utf-8")
-
-
-def _demo_settings(folder: Path) -> Settings:
-    """Everything embedded in one folder, on loopback, at the usual port where it is free."""
-    usual = Settings().http
-    try:
-        listen(usual).close()
-    except Unavailable:
-        usual = "127.0.0.1:0"
-    return Settings(
-        bus=f"embedded:{folder}/log",
-        store=f"file:{folder}/store",
-        catalog=f"sqlite:///{folder}/catalog.db",
-        ledger=f"sqlite:///{folder}/ledger.db",
-        office=f"sqlite:///{folder}/office.db",
-        ledger_key_file=f"{folder}/ledger.key",
-        spool=f"{folder}/spool",
-        work=f"{folder}/work",
-        http=usual,
-        ice_hosts="127.0.0.1",
-        worker_id="demo",
-    )
-
-
-async def _run_demo(settings: Settings, script: Script, folder: Path) -> int:
-    from dashboards.demonstration import show, summary
-    from streams.ingest.registering import register
-    from streams.simulate.fleet import Fleet
-    from streams.simulate.registrations import registrations, with_tokens
-
-    stop = _stop_event()
-    async with running(settings, tuple(ROLES)) as house:
-        script = with_tokens(msgspec.structs.replace(script, system=house.address))
-        fleet = Fleet(script, house.clock)
-        await register(await house.bus(), registrations(script, await fleet.serve_cameras()))
-        print(f"控制台 console: {house.address}/\n数据 data: {folder}", flush=True)
-        await _first_of(fleet.run(), stop.wait(), show(house.fleet, house.clock))
-        good = await summary(house.fleet, await house.catalog(), house.clock)
-    return FINE if good else FAULT
-
-
 def _simulate(arguments: argparse.Namespace) -> int:
     from streams.simulate.fleet import Fleet
     from streams.simulate.script import parse_script
@@ -134,7 +67,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         fleet = Fleet(script, SystemClock())
         for recorder_id, url in (await fleet.serve_cameras()).items():
             print(f"{recorder_id} {url}", flush=True)
-        await _first_of(fleet.run(), _stop_event().wait())
+        await first_of(fleet.run(), stop_event().wait())
 
     _run(simulate())
     return FINE
@@ -236,23 +169,6 @@ async def _checkpoint_copies(house: House) -> str:
     return ", ".join(found)
 
 
-def _stop_event() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
-async def _first_of(*jobs: Coroutine[Any, Any, object]) -> None:
-    """Run until one is over; the others are cancelled and end in their own time."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="liuhen", description="留痕: whole-trace recording for health enforcement.")
     parser.add_argument("--config", metavar="FILE", help="configuration (default: liuhen.toml where it exists)")
@@ -264,11 +180,12 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    demo = add("demo", "simulated recorders and cameras, embedded, nothing to configure", _demo)
-    demo.add_argument("--seconds", type=float, default=0.0, help="end by itself after so long")
-    demo.add_argument("--data", metavar="DIR", help="keep the data here (default: a fresh temporary directory)")
-    demo.add_argument("--script", metavar="FILE", help="another script than the built-in one")
-    add("up", "everything in one process, embedded", lambda arguments: _serve(arguments, tuple(ROLES)))
+    shown = add("demo", "simulated recorders and cameras, embedded, nothing to configure", demo.run)
+    shown.add_argument("--seconds", type=float, default=0.0, help="end by itself after so long")
+    shown.add_argument("--data", metavar="DIR", help="keep the data here (default: a fresh temporary directory)")
+    shown.add_argument("--script", metavar="FILE", help="another script than the built-in one")
+    shown.add_argument("--days", type=int, default=7, help="so many days of a past (default: 7; 0 for none)")
+    add("up", "everything in one process, embedded", lambda arguments: _serve(arguments, EMBEDDED))
     for role in ROLES:
         add(role, f"the {role} role alone, for Kafka", lambda arguments: _serve(arguments, (arguments.command,)))
     simulate = add("simulate", "recorders and cameras as clients of a running system", _simulate)

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import random
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +19,7 @@ from house.custody import custody
 from house.desk import console
 from house.house import House
 from house.recording import analyse, detect, ingest, store, tick
+from house.watching import watch
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +31,11 @@ ROLES: dict[str, Callable[[House], Awaitable[None]]] = {
     "tick": tick,
     "custody": custody,
     "console": console,
+    "watch": watch,
 }
+
+EMBEDDED = tuple(role for role in ROLES if role != "watch")
+"""What runs in one process: whoever watches it must be another one."""
 
 
 @contextlib.asynccontextmanager
@@ -99,3 +105,20 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         msg = f"http: cannot listen on {address}: {error}"
         raise Unavailable(msg) from error
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def first_of(*jobs: Coroutine[Any, Any, object]) -> None:
+    """Run until one is over; the others are cancelled and end in their own time."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,14 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from domain.clock import Instant
+from domain.clock import CHINA, Instant
 from storage.ledger.checkpoint import open_checkpoint
 from storage.ledger.entry import Entry
 from storage.ledger.ledger import Ledger
@@ -251,11 +253,30 @@ def test_up_ends_with_0_when_asked_to(tmp_path: Path) -> None:
 
 
 def test_demo_ends_by_itself_with_a_summary(tmp_path: Path) -> None:
-    done = liuhen(tmp_path, "demo", "--seconds", "8", "--data", "kept", within_s=90)
+    done = liuhen(tmp_path, "demo", "--seconds", "8", "--days", "0", "--data", "kept", within_s=90)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "console: http://127.0.0.1:" in done.stdout
     assert "stored: " in done.stdout
     assert list((tmp_path / "kept/store/objects").rglob("*.mp4"))
+
+
+def test_demo_begins_with_what_happened_before_and_it_is_whole(tmp_path: Path) -> None:
+    done = liuhen(tmp_path, "demo", "--seconds", "6", "--days", "1", "--data", "kept")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "liuhen.toml").write_text(
+        'store = "file:kept/store"\ncatalog = "sqlite:///kept/catalog.db"\nledger = "sqlite:///kept/ledger.db"\n'
+        'ledger_key_file = "kept/ledger.key"\noffice = "sqlite:///kept/office.db"\n'
+        'bus = "embedded:kept/log"\nwork = "kept/work"\n',
+        encoding="utf-8",
+    )
+    with sqlite3.connect(tmp_path / "kept/catalog.db") as catalog:
+        rows = catalog.execute("SELECT recorder_id, session_id, count(*), sum(bytes) FROM segments GROUP BY 1, 2")
+        sessions = {session.rpartition("-")[2]: count for _, session, count, _ in rows}
+    yesterday = (datetime.now(CHINA) - timedelta(days=1)).strftime("%Y%m%d")
+    assert sessions[f"{yesterday}T101000"] == 4  # two runs of 40 s and 38 s, cut at 30 s
+    assert sessions[f"{yesterday}T152000"] == 2
+    checked = liuhen(tmp_path, "verify", "--all")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_a_policy_is_shown_and_a_deadline_counted(tmp_path: Path) -> None:

@@ -16,12 +16,6 @@ from tests.services.prometheus import PrometheusServer
 _ROOT = Path(__file__).resolve().parents[2]
 _RULES = _ROOT / "dashboards/prometheus/rules.yml"
 
-_NO_DATA_WITHOUT_ITS_CAUSE = {
-    "bottomk(20, liuhen:recorder_slack_seconds:min)": "no session of the demonstration is completed",
-    "min by (recorder, site, policy) (liuhen_recorder_deadline_seconds)": "the same",
-}
-"""Queries that give nothing in a short run, and why."""
-
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_board_is_current(name: str) -> None:
@@ -43,14 +37,14 @@ def _address(run: Liuhen) -> str:
 
 
 @pytest.mark.prometheus
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(260)
 def test_every_query_gives_data_in_a_real_run(
     own: Callable[..., Any], prometheus_factory: Callable[..., PrometheusServer]
 ) -> None:
     run = own(Liuhen, ["demo"], {}, serves=False)
-    poll_until(lambda: _address(run) != "", "the demonstration says where it is", 30)
+    poll_until(lambda: _address(run) != "", "the demonstration says where it is", 90)
     prometheus = prometheus_factory([_address(run)], [_RULES])
-    waiting = _queries() - _NO_DATA_WITHOUT_ITS_CAUSE.keys()
+    waiting = _queries()
 
     def answered() -> bool:
         waiting.difference_update({query for query in waiting if prometheus.query(query)})
