@@ -280,11 +280,18 @@ class Device(Section, frozen=True, kw_only=True):
     ledger: Texts | None = None
 
 
+Applicant = Literal["handler", "staff", "authority", "party", "lawyer", "other_area", "public"]
+"""Who asks: whoever handles the matter, others of the agency; bodies with a power of their own (police, courts, …), the
+party, its lawyer, enforcement bodies elsewhere; nobody in particular, where a recording is to be published."""
+
+
 class Access(Term, frozen=True, kw_only=True):
     """Who may do what with stored recordings.
 
     Attributes:
         may: What is asked for.
+        who: Who asks, as the article has it; nobody where it speaks of an office that is held, not of an application.
+        reviewer: Who looks at it before the approver does; empty where nobody is named.
         approver: Who must agree first; empty where nobody is named.
         documents: Papers to show.
         scope: Which recordings.
@@ -292,6 +299,8 @@ class Access(Term, frozen=True, kw_only=True):
     """
 
     may: tuple[Literal["search", "view", "copy", "evidence_copy", "release", "publish"], ...]
+    who: tuple[Applicant, ...] = ()
+    reviewer: str = ""
     approver: str = ""
     documents: tuple[str, ...] = ()
     scope: str = ""
@@ -315,9 +324,17 @@ class Backup(Section, frozen=True, kw_only=True):
 
 
 class Check(Term, frozen=True, kw_only=True):
-    """A check that is made again and again; `months` absent: 定期, no figure."""
+    """A check that is made again and again.
+
+    Attributes:
+        by: Who makes it.
+        subject: What it looks at: recordings, recorders of officers, or cameras on premises.
+        months: How often; absent: 定期, no figure.
+        points: What is looked at, one by one; absent: the check as a whole.
+    """
 
     by: str = ""
+    subject: Literal["sessions", "recorders", "cameras"] = "sessions"
     months: int | None = None
     points: tuple[str, ...] = ()
 

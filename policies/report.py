@@ -149,6 +149,7 @@ def _more(term: Term) -> str:
             parts = [
                 "、".join(MAY[one] for one in term.may),
                 term.scope and f"范围 {term.scope}",
+                term.reviewer and f"{term.reviewer}审核",
                 term.approver and f"{term.approver}批准",
                 term.documents and f"凭{'、'.join(term.documents)}",
                 term.register and "登记",
