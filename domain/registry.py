@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from domain.clock import Instant
 from domain.errors import InvalidInput
 from domain.events import Kind, Name
 from domain.ids import RecorderId
@@ -18,6 +19,18 @@ MIN_TOKEN_CHARACTERS = 16
 """Shorter bearer tokens are guessed."""
 
 State = Literal["draft", "confirmed", "noticed", "active", "suspended", "retired"]
+
+
+class OldToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A bearer token that a newer one has taken the place of, and that a device may go on using for a while.
+
+    Attributes:
+        sha256: SHA-256 (hex) of the token.
+        until: It is taken before this moment, and not from it on.
+    """
+
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    until: Instant
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,6 +49,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         tls_sha256: SHA-256 (hex, colons allowed) of the certificate that an rtsps camera must show, which then may be
             signed by itself; where absent it must be valid for the address.
         token_sha256: SHA-256 (hex) of the bearer token with which it pushes; absent where it may not.
+        old_tokens: Tokens before that one, taken a while longer, so that a device can be given the new one in peace.
         expects_audio: Silence on its audio track is worth a finding.
         continuous: Recording is expected at all times.
         v: Version of the wire form.
@@ -52,15 +66,17 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     transport: Literal["tcp", "udp"] = "tcp"
     tls_sha256: Annotated[str, Meta(pattern=r"^([0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2}$")] | None = None
     token_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    old_tokens: Annotated[tuple[OldToken, ...], Meta(max_length=8)] = ()
     expects_audio: bool = False
     continuous: bool = False
     v: Annotated[int, Meta(ge=1, le=1)] = 1
 
-    def accepts(self, token: str) -> bool:
-        """Tell whether this bearer token is the recorder's, in constant time."""
-        if self.token_sha256 is None:
-            return False
-        return hmac.compare_digest(hash_token(token), self.token_sha256)
+    def accepts(self, token: str, at: Instant | None = None) -> bool:
+        """Tell whether this bearer token is the recorder's, in constant time; old ones only where a moment is given."""
+        shown = hash_token(token)
+        held = [] if self.token_sha256 is None else [self.token_sha256]
+        held += [old.sha256 for old in self.old_tokens if at is not None and at < old.until]
+        return any([hmac.compare_digest(shown, one) for one in held])  # noqa: C419 - each is compared, whatever fits
 
 
 def hash_token(token: str) -> str:

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from domain import wire
+from domain.errors import InvalidEvent
 from domain.registry import Registration
 
 SAVE_EVERY_S: Final = 1.0
@@ -53,10 +55,10 @@ class StandingFile:
     def load(self) -> Standing:
         """Read it; where there is none, or none that can be read, nothing is remembered."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Standing)
+            return wire.convert(msgspec.json.decode(self._path.read_bytes()), Standing)
         except FileNotFoundError:
             return Standing()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, InvalidEvent) as error:
             _log.warning("%s: %s; waiting for the log", self._path, error)
             return Standing()
 
@@ -70,7 +72,7 @@ class StandingFile:
         self._saved_s = now_s
         draft = self._path.with_suffix(".draft")
         try:
-            draft.write_bytes(msgspec.json.encode(Standing(registrations(), sorted(pulled))))
+            draft.write_bytes(wire.encode(Standing(registrations(), sorted(pulled))))
             os.replace(draft, self._path)
         except OSError as error:
             _log.warning("%s: %s", self._path, error)  # the next start waits for the log

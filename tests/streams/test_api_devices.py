@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from domain.clock import Instant, ManualClock
+from domain.clock import Instant, ManualClock, SystemClock
 from domain.events import (
     DeviceIndex,
     Explanation,
@@ -20,6 +21,7 @@ from domain.events import (
     StoringDeferred,
     Telemetry,
 )
+from domain.registry import OldToken, hash_token
 from streams.ingest.api.routes import MAX_BODY_BYTES, device_router
 from streams.ingest.api.telemetry import MAX_READINGS
 from tests.streams.memory_ingest import MemoryIngest
@@ -334,3 +336,16 @@ async def test_a_fault_of_ours_is_a_bare_500(
     answer = await http.post(f"{ROOT}/sessions", json={})
     assert answer.status_code == 500
     assert "secret" not in answer.text
+
+
+async def test_a_token_that_was_renewed_is_taken_until_its_time_is_up(
+    http: httpx.AsyncClient, ingest: MemoryIngest
+) -> None:
+    soon = SystemClock().now().plus(60_000)
+    for until, status in ((soon, 202), (soon.plus(-120_000), 401)):
+        renewed = ingest.register("cam-1", "the new one")
+        old = (OldToken(sha256=hash_token("t0ken"), until=until),)
+        ingest.registrations["cam-1"] = msgspec.structs.replace(renewed, old_tokens=old)
+        assert (await http.post(f"{ROOT}/telemetry", json=GOOD)).status_code == status
+        answer = await http.post(f"{ROOT}/telemetry", json=GOOD, headers={"Authorization": "Bearer the new one"})
+        assert answer.status_code == 202

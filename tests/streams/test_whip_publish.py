@@ -200,6 +200,16 @@ async def test_a_session_that_the_device_opened_is_the_devices_to_end(rig: Rig, 
     assert rig.ingest.kinds() == ["SessionOpened"]
 
 
+async def test_a_recorder_that_is_taken_out_of_use_publishes_no_longer(rig: Rig, coded: Coded) -> None:
+    async with WhipClient(rig.http, coded) as client:
+        await client.publish()
+        await until(lambda: len(rig.ingest.feeds[0].of(0)) > 1)
+        rig.ingest.register("cam-1", state="suspended")
+        await until(lambda: rig.ingest.feeds[0].closed == 1)
+        assert rig.service.ended[Ending.NOT_ACTIVE] == 1
+        await until(lambda: rig.ingest.kinds() == ["SessionOpened", "SessionEnded"])
+
+
 async def test_a_session_that_was_ended_through_another_worker_is_recorded_into_no_more(rig: Rig, coded: Coded) -> None:
     async with WhipClient(rig.http, coded) as client:
         await client.publish()

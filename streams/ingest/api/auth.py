@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from domain.clock import SystemClock
 from domain.errors import InvalidInput, NotActive, NotAuthorized, Unavailable
 from domain.ids import check_recorder_id
 from domain.registry import Registration
@@ -13,6 +14,7 @@ from streams.ingest.api.problems import Problem
 from streams.ingest.ports import IngestPort
 
 _MAX_TOKEN_CHARS: Final = 1024
+_clock: Final = SystemClock()
 
 
 def authenticate(request: Request, ingest: IngestPort) -> Registration:
@@ -46,7 +48,7 @@ def authenticate_as(request: Request, ingest: IngestPort, recorder_id: str) -> R
 def _accept(registration: Registration | None, token: str) -> Registration:
     if registration is None:
         raise Problem(404, "no such recorder", field="recorder_id")
-    if not registration.accepts(token):
+    if not registration.accepts(token, _clock.now()):
         msg = "not the token of this recorder"
         raise NotAuthorized(msg)
     if registration.state != "active":

@@ -51,6 +51,7 @@ class Ending(StrEnum):
     CLOSED = "closed by peer"
     UNCONNECTED = "never connected"
     SESSION_ENDED = "session ended"
+    NOT_ACTIVE = "recorder not active"
     FAULT = "fault"
     SHUTDOWN = "shutdown"
 

@@ -31,6 +31,10 @@ from streams.ingest.whip.transport import Workspace, new_certificate
 SESSIONS_EVERY_S: Final = 1.0
 """How often it is looked whether another worker has ended a session that is recorded into here."""
 _RENEW_BEFORE: Final = timedelta(days=3)
+_LEAVES: Final = frozenset(
+    {Ending.DELETED, Ending.SILENT, Ending.CLOSED, Ending.UNCONNECTED, Ending.FAULT, Ending.NOT_ACTIVE}
+)
+"""After these nobody records into the session here any more."""
 
 _log = logging.getLogger(__name__)
 
@@ -169,8 +173,8 @@ class WhipService:
             _log.info("%s: feed %s over: %s", recorder_id, peer.feed.feed_id, ending.value)
             completed_at = self._clock.now()
             await peer.close()
-            if ending in {Ending.DELETED, Ending.SILENT, Ending.CLOSED, Ending.UNCONNECTED, Ending.FAULT} and not peers:
-                lost = ending is not Ending.DELETED
+            if ending in _LEAVES and not peers:
+                lost = ending not in {Ending.DELETED, Ending.NOT_ACTIVE}
                 feed = peer.feed
                 self._sessions.leave(recorder_id, feed.session_id, completed_at, lost=lost, feed_id=feed.feed_id)
         self._drop_if_empty(recorder_id)
@@ -212,6 +216,7 @@ class WhipService:
         if now_s - self._looked_s >= SESSIONS_EVERY_S:
             self._looked_s = now_s
             self._part_from_ended()
+            self._part_from_suspended()
         if self._peers:
             self._start_ticking()
 
@@ -220,3 +225,10 @@ class WhipService:
         for peer in self.peers:
             if self._ingest.session_state(peer.feed.session_id) == "ended":
                 self._spawn(self._finish(peer, Ending.SESSION_ENDED))
+
+    def _part_from_suspended(self) -> None:
+        """Let peers go whose recorder was taken out of use while it was publishing."""
+        for peer in self.peers:
+            registration = self._ingest.registration(peer.feed.recorder_id)
+            if self._ingest.knows_registrations and (registration is None or registration.state != "active"):
+                self._spawn(self._finish(peer, Ending.NOT_ACTIVE))
