@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -51,6 +53,8 @@ GROUP = "custody"
 TAKE_RECORDS = 2_000
 GATHER_S = 1.0
 """What comes within it goes to the ledger together; nobody waits for this worker."""
+MAX_SHORT, MAX_KEPT = 500, 40
+"""Characters of a value, and values, that stay of a body that is too long for the ledger."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.5, 30.0
 LEDGER = "ledger"
 """What stands for the ledger where the log asks for a recorder and a key."""
@@ -257,14 +261,25 @@ def _entry(said: AnyEvent | Finding) -> Entry | None:
 
 
 def _fitting(entry: Entry, record: Record) -> Entry:
-    """Return the entry, or where it is too long for a line one that attests the record by its hash."""
+    """Return the entry, or where it is too long for a line one that says what is short of it and hashes the record."""
     try:
         entry.line()
     except InvalidInput as error:
         value = record.value or b""
-        body = {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value), "note": str(error)[:200]}
-        return msgspec.structs.replace(entry, body=body)
+        whole = {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value), "note": str(error)[:200]}
+        return msgspec.structs.replace(entry, body=_short(entry.body) | whole)
     return entry
+
+
+def _short(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the short values of a body: which gap it is, from when to when, in what state, must never be lost."""
+    kept: dict[str, Any] = {}
+    for name, value in islice(body.items(), MAX_KEPT):
+        if isinstance(value, Mapping):
+            kept[name] = _short(value)
+        elif not isinstance(value, list) and len(str(value)) <= MAX_SHORT:
+            kept[name] = value
+    return kept
 
 
 def _ends(records: Sequence[Record]) -> dict[TopicPartition, int]:

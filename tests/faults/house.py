@@ -83,7 +83,7 @@ class House:
 
     def _program(self, role: str, settings: Mapping[str, str]) -> Program:
         port = self.device_port if role == "ingest" else free_port()
-        serves = 0 if role == "detect" else port  # under Faust it serves no HTTP
+        serves = 0 if role == "detect" else port  # under Faust it answers late: nobody waits for that here
         environment = {**settings, "LIUHEN_HTTP": f"127.0.0.1:{port}"}
         return Program(self.directory / role, [role], environment, serves)
 

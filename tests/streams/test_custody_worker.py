@@ -144,7 +144,9 @@ async def test_what_a_line_cannot_hold_is_attested_by_its_hash(tmp_path: Path) -
         await tell(here, long, explanation())
         async with running(here):
             found = {one.kind: one for one in await until_entries(here, 3)}
-    assert found["gap"].body["sha256"] == hashlib.sha256(encode(long)).hexdigest()
+    body = found["gap"].body
+    assert body["sha256"] == hashlib.sha256(encode(long)).hexdigest()
+    assert (body["id"], body["status"], body["evidence"]) == (long.id, long.status, {"seconds": 7.25})
     assert found["explanation"].body["text"] == "电量耗尽"
 
 
