@@ -105,6 +105,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         speech_wait_s: How long the analysis may come behind the media it heard speech in.
         stop_and_go_stops: So many officer's stops in one session are stop-and-go.
         store_after_s: A fragment that is not in the store so long after it arrived is stuck.
+        watch: Whom `liuhen watch` watches: `name=http://host:port`, comma-separated. Names that begin with `prometheus`
+            and `alertmanager` are these programs; all others are processes of ours.
+        watch_url: Where the console asks what the watch sees, `http://host:port`; where empty, it sees its own process
+            alone.
+        watch_every_s: Pause between two looks at everybody.
+        watch_after_s: A process that answers and does not get on for so long is taken for dead, and so is the way of
+            alerts when no sign of life comes by it; three looks running must say so.
+        watch_notify_file: File of Apprise addresses, one a line, by which the watch tells people itself; none where
+            empty.
+        watch_token_file: File of the token that the watch asks of consoles and of Alertmanager; none where empty.
     """
 
     bus: str = "embedded:data/log"
@@ -177,6 +187,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     speech_wait_s: Annotated[float, Meta(ge=0)] = 2.0
     stop_and_go_stops: Annotated[int, Meta(ge=2)] = 3
     store_after_s: Positive = 300.0
+    watch: str = ""
+    watch_url: str = ""
+    watch_every_s: Annotated[float, Meta(ge=0.1, le=10)] = 10.0
+    watch_after_s: Annotated[float, Meta(ge=1, le=70)] = 60.0
+    watch_notify_file: str = ""
+    watch_token_file: str = ""
 
 
 def parse(table: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.services.alertmanager import AlertmanagerServer
 from tests.services.browser import Browser
 from tests.services.gstreamer import GstRtspServer
 from tests.services.kafka import KafkaServer
@@ -30,6 +31,7 @@ _MARKERS = {
     "minio_factory": "minio",
     "postgres": "postgres",
     "prometheus_factory": "prometheus",
+    "alertmanager_factory": "prometheus",
     "toxiproxy": "faults",
     "gst_rtsp": "gstreamer",
     "gst_rtsp_factory": "gstreamer",
@@ -122,8 +124,14 @@ def minio_factory(own: Callable[..., Any]) -> Callable[..., MinioServer]:
 
 @pytest.fixture
 def prometheus_factory(own: Callable[..., Any]) -> Callable[..., PrometheusServer]:
-    """`prometheus_factory(targets, rules=())`: a running Prometheus that scrapes `host:port` targets."""
+    """`prometheus_factory(targets, rules=(), alertmanagers=())`: a running Prometheus that scrapes `host:port`s."""
     return partial(own, PrometheusServer)
+
+
+@pytest.fixture
+def alertmanager_factory(own: Callable[..., Any]) -> Callable[..., AlertmanagerServer]:
+    """`alertmanager_factory(webhook)`: a running Alertmanager that posts every alert there."""
+    return partial(own, AlertmanagerServer)
 
 
 @pytest.fixture

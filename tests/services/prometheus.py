@@ -18,11 +18,14 @@ class PrometheusServer(Server):
         directory: Configuration and data.
         targets: `host:port` of what is scraped, at `/metrics`.
         rules: Rule files, evaluated once a second.
+        alertmanagers: `host:port` of those that get its alerts.
     """
 
     name = "prometheus"
 
-    def __init__(self, directory: Path, targets: Sequence[str], rules: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, directory: Path, targets: Sequence[str], rules: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
+    ) -> None:
         super().__init__(directory)
         self.port = free_port()
         self._config = directory / "prometheus.yml"
@@ -33,6 +36,7 @@ class PrometheusServer(Server):
                     "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
                     "rule_files": [str(rule) for rule in rules],
                     "scrape_configs": [{"job_name": "liuhen", "static_configs": [{"targets": list(targets)}]}],
+                    "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
                 }
             )
         )
@@ -66,6 +70,7 @@ class PrometheusServer(Server):
             f"--config.file={self._config}",
             f"--storage.tsdb.path={self.directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--rules.alert.resend-delay=1s",
             "--log.level=warn",
         ]
 
