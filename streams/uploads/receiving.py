@@ -99,21 +99,20 @@ class Receiver:
         before = whole.copy() if whole is not None and checksum is not None else None
         own = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum is not None else None
         hashes = [one for one in (whole, own) if one is not None]
-        piece = bytearray()
+        piece = _Piece()
         stream = request.stream().__aiter__()
         try:
             while data := await _next(stream):
-                if writer.at + len(piece) + len(data) > upload.length_bytes:
+                if writer.at + piece.length + len(data) > upload.length_bytes:
                     raise Problem(413, f"more than the {upload.length_bytes} bytes that were announced")
-                piece += data
-                if len(piece) >= PIECE_BYTES:
-                    full, piece = piece, bytearray()
-                    await asyncio.to_thread(_append, writer, full, hashes, checksum is None)
+                rest: bytes | memoryview = data
+                while rest := piece.fill(rest):
+                    await asyncio.to_thread(_append, writer, piece.take(), hashes, checksum is None)
         except (ClientDisconnect, Problem):
             if checksum is None:
-                await asyncio.to_thread(_append, writer, piece, hashes, True)
+                await asyncio.to_thread(_append, writer, piece.take(), hashes, True)
             raise
-        await asyncio.to_thread(_append, writer, piece, hashes, False)
+        await asyncio.to_thread(_append, writer, piece.take(), hashes, False)
         if own is not None and checksum is not None and own.digest() != checksum.digest:
             self._restore(upload.id, before, writer)
             raise Problem(460, f"Upload-Checksum: {checksum.algorithm} of what came is another")
@@ -126,7 +125,28 @@ class Receiver:
             self._hashes[upload_id] = (writer.at, before)
 
 
-def _append(writer: Writer, data: bytearray, hashes: list[Any], may_sync: bool) -> None:
+class _Piece:
+    """What waits to be written, always in the same memory: fresh pages for each would cost more than the hash."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(bytearray(PIECE_BYTES))
+        self.length = 0
+
+    def fill(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Take in as much as there is room for; returns the rest, empty where all of it is in."""
+        room = PIECE_BYTES - self.length
+        part = data if len(data) <= room else memoryview(data)[:room]
+        self._memory[self.length : self.length + len(part)] = part
+        self.length += len(part)
+        return memoryview(data)[room:] if len(data) > room else b""
+
+    def take(self) -> memoryview:
+        """Return what is in, good until more is filled in."""
+        taken, self.length = self._memory[: self.length], 0
+        return taken
+
+
+def _append(writer: Writer, data: memoryview, hashes: list[Any], may_sync: bool) -> None:
     writer.write(data, hashes)
     if may_sync and writer.unsafe_bytes >= SYNC_EVERY_BYTES:
         writer.sync()

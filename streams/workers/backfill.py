@@ -34,7 +34,7 @@ from streams.uploads.limits import Limits
 from streams.uploads.shelf import Shelf, digest_of, open_shelf
 from streams.uploads.upload import Upload
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.2
 DROPBOX_EVERY_S = 2.0
 EXPIRE_EVERY_S = 300.0
 STORING_AT_ONCE = 4
@@ -74,42 +74,76 @@ class BackfillWorker:
         self._policy_of, self._clock, self._expires_s = policy_of, clock, expires_s
         self._dropbox = dropbox
         self._slots = asyncio.Semaphore(STORING_AT_ONCE)
-        self._dropbox_due_s = self._expire_due_s = 0.0
+        self._lanes: dict[str, asyncio.Task[bool]] = {}
+        self._expire_due_s = 0.0
 
     async def run(self) -> None:
         """Work until cancelled."""
         lock = os.open(self._shelf.root / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await _own(lock)
-            retry_s = RETRY_FIRST_S
-            while True:
-                if await self.round():
-                    retry_s = RETRY_FIRST_S
-                    await asyncio.sleep(LOOK_EVERY_S)
-                else:
-                    await asyncio.sleep(retry_s)
-                    retry_s = min(2 * retry_s, RETRY_LAST_S)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch())
+                group.create_task(self._work())
         finally:
+            for lane in self._lanes.values():
+                lane.cancel()
+            await asyncio.gather(*self._lanes.values(), return_exceptions=True)
             os.close(lock)
 
     async def round(self) -> bool:
         """Look once, and store what is there; False where something must be tried again later."""
+        await self._look_around()
+        await self._look()
+        done = [await self._next_done(None) for _ in list(self._lanes)]
+        return all(done)
+
+    async def _watch(self) -> None:
+        """Take over what a station copies; large files take their time, and keep nothing else waiting."""
+        while self._dropbox is not None:
+            await self._look_around()
+            await asyncio.sleep(DROPBOX_EVERY_S)
+
+    async def _work(self) -> None:
+        """Store what is whole while more comes in: nobody waits for another recorder's file but for a free slot."""
+        retry_s, not_before_s = RETRY_FIRST_S, 0.0
+        while True:
+            if self._clock.monotonic() >= not_before_s:
+                await self._look()
+            done = await self._next_done(LOOK_EVERY_S)
+            if done is False:
+                not_before_s = self._clock.monotonic() + retry_s
+                retry_s = min(2 * retry_s, RETRY_LAST_S)
+            elif done:
+                retry_s = RETRY_FIRST_S
+
+    async def _look(self) -> None:
+        """Begin a lane for each recorder that has files and none yet."""
         now_s = self._clock.monotonic()
-        if self._dropbox is not None and now_s >= self._dropbox_due_s:
-            self._dropbox_due_s = now_s + DROPBOX_EVERY_S
-            await self._look_around(self._dropbox)
         if now_s >= self._expire_due_s:
             self._expire_due_s = now_s + EXPIRE_EVERY_S
             await asyncio.to_thread(self._shelf.expire, int(self._clock.now()) - round(1000 * self._expires_s))
-        lanes: dict[str, list[Upload]] = {}
+        busy = set(self._lanes)  # before the folder is read: what a lane finishes meanwhile must not be begun again
+        waiting: dict[str, list[Upload]] = {}
         for upload in await asyncio.to_thread(lambda: list(self._shelf.uploads(self._shelf.ready))):
-            lanes.setdefault(upload.recorder_id, []).append(upload)
+            waiting.setdefault(upload.recorder_id, []).append(upload)
         # One at a time of one recorder: of the same file delivered twice the second finds the first.
-        return all(await asyncio.gather(*(self._lane(lane) for lane in lanes.values())))
+        for recorder_id in waiting.keys() - busy:
+            self._lanes[recorder_id] = asyncio.create_task(self._lane(waiting[recorder_id]))
 
-    async def _look_around(self, dropbox: Dropbox) -> None:
+    async def _next_done(self, within_s: float | None) -> bool | None:
+        """Wait until a lane is at its end; returns whether all of it is stored, None where the time is over before."""
+        if not self._lanes:
+            await asyncio.sleep(within_s or 0)
+            return None
+        await asyncio.wait(self._lanes.values(), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        found = next((name for name, lane in self._lanes.items() if lane.done()), None)
+        return None if found is None else self._lanes.pop(found).result()
+
+    async def _look_around(self) -> None:
         try:
-            await asyncio.to_thread(dropbox.look)
+            if self._dropbox is not None:
+                await asyncio.to_thread(self._dropbox.look)
         except OSError as error:
             logger.warning("dropbox: %s", error)
 
