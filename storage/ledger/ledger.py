@@ -124,6 +124,12 @@ class Ledger:
         """Return how many entries of a kind there are from `start` on."""
         return await self._read(partial(statements.count_of, kind=kind, start=start))
 
+    async def of_kinds(
+        self, kinds: Sequence[str], start: int = 0, limit: int = READ_AT_ONCE
+    ) -> list[tuple[int, bytes]]:
+        """Return index and line of up to `limit` entries of these kinds from `start` on, in order."""
+        return await self._read(partial(statements.kind_lines, kinds=kinds, start=start, limit=limit))
+
     async def of_session(self, recorder_id: str, session_id: str | None) -> list[tuple[int, bytes]]:
         """Return index and line of every entry about a session, in order."""
         return await self._read(partial(statements.session_lines, recorder_id=recorder_id, session_id=session_id))

@@ -156,6 +156,12 @@ def count_of(connection: Connection, kind: str, start: int) -> int:
     return int(connection.execute(asked).scalar_one())
 
 
+def kind_lines(connection: Connection, kinds: Sequence[str], start: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return index and line of up to `limit` entries of these kinds from `start` on, in order."""
+    asked = select(entries.c.index, entries.c.line).where(entries.c.kind.in_(kinds), entries.c.index >= start)
+    return [(row[0], row[1]) for row in connection.execute(asked.order_by(entries.c.index).limit(limit))]
+
+
 def session_lines(connection: Connection, recorder_id: str, session_id: str | None) -> list[tuple[int, bytes]]:
     """Return index and line of every entry about a session."""
     asked = select(entries.c.index, entries.c.line).where(

@@ -26,6 +26,7 @@ entries = Table(
     Column("nodes", LargeBinary, nullable=False),
     Index("ledger_entries_by_id", "id", unique=True),
     Index("ledger_entries_by_session", "recorder_id", "session_id", "index"),
+    Index("ledger_entries_by_kind", "kind", "index"),
 )
 
 checkpoints = Table(

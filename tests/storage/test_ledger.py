@@ -126,6 +126,14 @@ async def test_the_entries_of_a_session(ledger: Ledger) -> None:
     assert await ledger.of_session("cam-9", "s1") == []
 
 
+async def test_the_entries_of_some_kinds(ledger: Ledger) -> None:
+    given = [Entry(kind=kind, at=T0, body={"n": n}) for n, kind in enumerate(("act", "gap", "access", "act", "hold"))]
+    await ledger.append(given)
+    assert await ledger.of_kinds(["act", "access"]) == [(n, given[n].line()) for n in (0, 2, 3)]
+    assert await ledger.of_kinds(["act", "access"], start=1, limit=1) == [(2, given[2].line())]
+    assert await ledger.of_kinds(["export"]) == []
+
+
 async def test_one_bad_entry_keeps_all_of_its_call_out(ledger: Ledger) -> None:
     with pytest.raises(InvalidInput, match="kind"):
         await ledger.append([*entries(2), Entry(kind="opinion", at=T0, body={})])
