@@ -19,8 +19,11 @@ _TITLES = {
     401: "Not signed in",
     403: "Not allowed",
     404: "Not found",
+    408: "Too slow",
     409: "Conflict",
+    413: "Too large",
     422: "Invalid input",
+    429: "Too many attempts",
     502: "Not what was stored",
     503: "Not available",
 }
@@ -41,6 +44,19 @@ class Forbidden(LiuhenError):
     """Somebody is signed in, and may not."""
 
 
+class First(LiuhenError):
+    """Somebody must do something else first: 403, or the page where it is done for somebody who opens a page.
+
+    Args:
+        path: Of that page.
+        message: What it is.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 def problem(status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
     """Return `application/problem+json` with `title`, `status`, `detail` and, where one is to blame, `field`."""
     body: dict[str, str | int] = {"title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
@@ -53,8 +69,9 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
 class ProblemRoute(APIRoute):
     """A route that answers our own errors and FastAPI's as problems, whatever application it is part of."""
 
-    async def before(self, request: Request) -> None:
-        """Run before the route's own function; what it raises is answered as the function's errors are."""
+    async def before(self, request: Request) -> Request:
+        """Run before the route's own function, which gets what it returns; what it raises is answered as the others."""
+        return request
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""
@@ -62,14 +79,11 @@ class ProblemRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
-                await self.before(request)
-                return await handler(request)
+                return await handler(await self.before(request))
             except InvalidInput as error:
                 return problem(422, str(error), error.field)
-            except NotSignedIn as error:
-                return _sign_in(request, str(error))
-            except Forbidden as error:
-                return problem(403, str(error))
+            except (NotSignedIn, First, Forbidden) as error:
+                return _kept_out(request, error)
             except Missing as error:
                 return problem(404, str(error))
             except IntegrityError as error:
@@ -84,12 +98,19 @@ class ProblemRoute(APIRoute):
         return guarded
 
 
-def _sign_in(request: Request, detail: str) -> Response:
-    """Send a browser that opens a page to the sign-in page, and everybody else a 401."""
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        there = urlencode({"next": request.url.path + (f"?{request.url.query}" if request.url.query else "")})
-        return RedirectResponse(f"{SIGN_IN}?{there}", status_code=303, headers={"Cache-Control": "no-store"})
-    return problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+def _kept_out(request: Request, error: NotSignedIn | First | Forbidden) -> Response:
+    """Send a browser that opens a page to where it gets on, and say 401 or 403 to everybody else."""
+    path = ""
+    if isinstance(error, First):
+        path = error.path
+    elif isinstance(error, NotSignedIn):
+        there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        path = f"{SIGN_IN}?{urlencode({'next': there})}"
+    if path and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})
+    if isinstance(error, NotSignedIn):
+        return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+    return problem(403, str(error))
 
 
 def _refused(error: RequestValidationError) -> Response:

@@ -51,6 +51,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         calendar_files: TOML files with the holiday notices of further years, comma-separated; see the guide.
         recorders: TOML file of registrations (`[[recorder]]`) that are published at start; none where empty.
         http: `host:port` of this process's HTTP service (console, WHIP, API, metrics); port 0 takes a free one.
+        console_url: How browsers reach the console, `https://host[:port]`; taken from each request where empty. Links
+            that are sent to people begin with it.
+        trusted_proxies: Addresses and networks of the proxies before this process, comma-separated: what they say of a
+            client (`X-Forwarded-For`, `X-Forwarded-Proto`) is believed.
+        plain_http: Let people sign in over HTTP without encryption from other machines too: whoever listens on the
+            network has their passwords.
+        metrics_from: Addresses and networks that may read `/metrics`, comma-separated. Behind a proxy on this machine
+            that is not one of `trusted_proxies` nobody may.
+        session_idle_s: A browser that asks for nothing for so long is signed out. An open wall asks all the time.
+        session_max_s: So long after signing in it is signed out in any case.
+        second_factor: Whoever may see footage, manage accounts or read the audit needs one-time codes (TOTP) as well.
+        oidc_issuer: OpenID Connect provider that people may sign in by, `https://host/path`; none where empty.
+        oidc_client_id: What this console is called there.
+        oidc_secret_file: File of the secret that it shows there.
+        oidc_claim: Claim of the provider's that is an account's login.
         spool: Directory for fragments that the log has not acknowledged.
         spool_max_bytes: Most that may wait there.
         work: Directory for segments being gathered.
@@ -139,6 +154,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     calendar_files: str = ""
     recorders: str = ""
     http: str = "127.0.0.1:8600"
+    console_url: str = ""
+    trusted_proxies: str = ""
+    plain_http: bool = False
+    metrics_from: str = "127.0.0.0/8,::1"
+    session_idle_s: Annotated[float, Meta(ge=60)] = 3_600.0
+    session_max_s: Annotated[float, Meta(ge=300, le=604_800)] = 43_200.0
+    second_factor: bool = True
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_secret_file: str = ""
+    oidc_claim: Annotated[str, Meta(min_length=1)] = "preferred_username"
     spool: str = "data/spool"
     spool_max_bytes: Annotated[int, Meta(ge=16_000_000)] = 20_000_000_000
     work: str = "data/work"

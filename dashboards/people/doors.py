@@ -22,3 +22,6 @@ class Open:
     async def who(self, request: Request) -> Person | None:
         """Return the same person every time."""
         return self._person
+
+    def knock(self, request: Request) -> None:
+        """Let anything in."""

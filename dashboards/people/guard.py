@@ -11,8 +11,10 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 
+from dashboards.people.bodies import limited
 from dashboards.people.rights import Person, Place, Right
-from dashboards.problem import Forbidden, Missing, NotSignedIn, ProblemRoute
+from dashboards.problem import First, Forbidden, Missing, NotSignedIn, ProblemRoute
+from domain.errors import OfficeUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,7 +30,15 @@ class Door(Protocol):
         Raises:
             NotSignedIn: What was shown is forged, or over.
             Forbidden: A form that was not sent from a page of ours.
+            First: They must do something else before.
             OfficeUnavailable: It cannot be told: nothing is answered.
+        """
+
+    def knock(self, request: Request) -> None:
+        """See that nobody else's page sends what is open to all.
+
+        Raises:
+            Forbidden: Another site's page sent it.
         """
 
 
@@ -66,15 +76,25 @@ class Guard:
         """Let a request in, its person in `request.state.person`.
 
         Raises:
-            NotSignedIn, Forbidden, OfficeUnavailable: It is not let in.
+            NotSignedIn, Forbidden, First, OfficeUnavailable: It is not let in.
         """
-        request.state.person = None if right is Right.PUBLIC else await self._door.who(request)
         if right is Right.PUBLIC:
+            request.state.person = None
+            self._door.knock(request)
             return
+        request.state.person = await self._door.who(request)
         if request.state.person is None:
             raise NotSignedIn("sign in first")
         if not request.state.person.may(right):
             raise Forbidden(f"this takes the right {right}")
+
+    async def still(self, request: Request, right: Right) -> bool:
+        """Tell, of an answer that goes on for long, whether it would be begun again now."""
+        try:
+            person = await self._door.who(request)
+        except (NotSignedIn, Forbidden, First, OfficeUnavailable):
+            return False
+        return person is not None and person.may(right) and person == request.state.person
 
     @staticmethod
     def check(person: Person, right: Right, place: Place, what: str) -> None:
@@ -102,9 +122,11 @@ class GuardedRoute(ProblemRoute):
             raise LookupError(msg)
         super().__init__(path, endpoint, **rest)
 
-    async def before(self, request: Request) -> None:
-        """Ask the guard."""
+    async def before(self, request: Request) -> Request:
+        """Ask the guard; return the request with a limit to its body."""
+        request = limited(request)
         await self.guard.admit(request, declared(self.endpoint) or Right.SIGNED_IN)
+        return request
 
 
 def _signed_in(request: Request) -> Person:

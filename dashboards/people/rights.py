@@ -95,6 +95,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
         Right.ALERT_HANDLE,
         Right.ALERT_ASSIGN,
         Right.ALERT_ARRANGE,
+        Right.EXPLAIN,
         Right.EXPLANATION_REVIEW,
         Right.PREMISES_SEE,
         Right.PREMISES_REVIEW,
@@ -189,7 +190,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     def may(self, right: Right) -> bool:
         """Tell whether they hold a right anywhere."""
-        return right is Right.PUBLIC or any(right in RIGHTS[duty.role] for duty in self.duties)
+        return right in (Right.PUBLIC, Right.SIGNED_IN) or any(right in RIGHTS[duty.role] for duty in self.duties)
 
     def may_at(self, right: Right, place: Place) -> bool:
         """Tell whether they hold a right at a place."""

@@ -1,5 +1,9 @@
 """The office's database: its schema is what its migrations make, and files stay what they were."""
 
+import importlib
+import pkgutil
+import importlib
+import pkgutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,10 +12,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
+import storage.office
 from domain.clock import Instant
 from domain.errors import InvalidInput
+from storage import office as nouns
 from storage.office import documents
 from storage.office.office import Office, metadata
+
+for _module in pkgutil.iter_modules(storage.office.__path__):
+    importlib.import_module(f"storage.office.{_module.name}")  # each puts its tables into `metadata`
+
+for _noun in pkgutil.iter_modules(nouns.__path__):
+    importlib.import_module(f"storage.office.{_noun.name}")  # each adds its tables to the metadata
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 
