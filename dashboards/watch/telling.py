@@ -49,21 +49,26 @@ def message(
         return None
     kept = {name: at for name, at in told.items() if name in {one.name for one in ill}}
     titles = [w("watch", "title_ill", count=len(ill)) if ill else w("watch", "title_well") for w in texts]
-    bodies = [
-        "\n".join([*(say(one, w, now) for one in fresh), *(w("watch", "back", name=called(one, w)) for one in back)])
-        for w in texts
-    ]
+    bodies = ["\n".join([*(_line(one, w, now) for one in fresh), *(_back(one, w) for one in back)]) for w in texts]
     return Message(" / ".join(titles), "\n\n".join(bodies), kept | {one.name: now for one in fresh})
 
 
-def say(one: Watched, w: Words, now: Instant) -> str:
-    """Say what is wrong with one that is ill."""
-    since = one.since or now
+def say(one: Watched, w: Words) -> str:
+    """Say what is wrong with one that is ill, and since when."""
     fault = f"{one.fault}_{one.kind}" if one.fault == "standing" and one.kind != "liuhen" else one.fault
-    said = w("watch", fault, name=called(one, w), since=w.clock(since), time=w.duration((now - since) / 1000))
-    return f"{said} ({one.detail})" if one.detail and one.fault != "standing" else said
+    since = "" if one.since is None else w.clock(one.since)
+    said = w("watch", fault, name=called(one, w), since=since)
+    return f"{said} ({one.detail})" if one.detail and one.kind != "alerts" else said
 
 
 def called(one: Watched, w: Words) -> str:
     """Return what people call it."""
     return w("watch", "chain") if one.kind == "alerts" else one.name
+
+
+def _line(one: Watched, w: Words, now: Instant) -> str:
+    return f"{say(one, w)}, {w.duration((now - (one.since or now)) / 1000)}"
+
+
+def _back(one: Watched, w: Words) -> str:
+    return w("watch", "back", name=called(one, w))

@@ -107,7 +107,7 @@ def test_a_death_is_told_once_repeated_hourly_and_its_end_told_once() -> None:
     said = message([ill("store"), ill("tick")], told, T0.plus(30_000), texts)
     assert said is not None
     assert said.title == "留痕：2 个部件停止工作 / Liuhen: 2 parts have stopped"
-    assert "store 没有应答，自 08:00:00 起（30秒）" in said.body
+    assert "store 没有应答，自 08:00:00 起, 30秒" in said.body
     told = dict(said.told)
     assert message([ill("store"), ill("tick")], told, T0.plus(3_600_000), texts) is None
     again = message([ill("store"), ill("tick")], told, T0.plus(3_630_000), texts)
