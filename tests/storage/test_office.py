@@ -2,8 +2,6 @@
 
 import importlib
 import pkgutil
-import importlib
-import pkgutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,15 +10,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-import storage.office
 from domain.clock import Instant
 from domain.errors import InvalidInput
 from storage import office as nouns
 from storage.office import documents
 from storage.office.office import Office, metadata
-
-for _module in pkgutil.iter_modules(storage.office.__path__):
-    importlib.import_module(f"storage.office.{_module.name}")  # each puts its tables into `metadata`
 
 for _noun in pkgutil.iter_modules(nouns.__path__):
     importlib.import_module(f"storage.office.{_noun.name}")  # each adds its tables to the metadata
