@@ -29,6 +29,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ledger: SQLAlchemy address of the custody ledger, which is a database of its own; as for `catalog`.
         office: Database of what people enter and decide (accounts, premises, alerts, requests): `sqlite:///FILE` or
             `postgresql+psycopg://…`. It can be made from nothing else: back it up.
+        alert_ack_critical_s: How long those who are told of a critical alert have to acknowledge it before it goes to the
+            next level; 0: it does not. A rule of routing may say otherwise.
+        alert_ack_warning_s: The same of a warning.
+        alertmanager_token_file: File with the bearer token by which Prometheus' Alertmanager may send its alerts here;
+            where empty it may not.
         ledger_key_file: Private key that signs the ledger's checkpoints; made where there is none. The public keys are
             beside it in a file of the same name and `.pub`.
         ledger_origin: Name of this ledger, by which its key signs; such as `records.example.org/ledger`, without spaces
@@ -139,6 +144,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     catalog: str = "sqlite:///data/catalog.db"
     ledger: str = "sqlite:///data/ledger.db"
     office: str = "sqlite:///data/office.db"
+    alert_ack_critical_s: Annotated[float, Meta(ge=0)] = 300.0
+    alert_ack_warning_s: Annotated[float, Meta(ge=0)] = 1_800.0
+    alertmanager_token_file: str = ""
     ledger_key_file: str = "data/ledger.key"
     ledger_origin: str = "liuhen/ledger"
     ledger_lock_days: Annotated[int, Meta(ge=1, le=36_500)] = 3_650

@@ -1,0 +1,1 @@
+"""Findings become alerts: one matter, one message, somebody who looks after it."""

@@ -1,0 +1,113 @@
+"""What is said of an alert, and to whom: messages and entries of the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from dashboards.alerts.lifecycle import Say
+from dashboards.alerts.people import Directory
+from dashboards.alerts.signal import digest
+from dashboards.people.rights import Place
+from domain.alerts import Alert, AlertFinding, Line
+from storage.office import alerts as rows
+from storage.office import outbox, premises
+from storage.office.office import Office
+from storage.office.outbox import Letter, Message
+
+Names = Callable[[str], str]
+"""What people call a recorder; its id where they do not."""
+
+MAX_NAMED = 1000
+MAX_RECORDERS = 20
+_NAMING = frozenset({"opened", "more", "worse", "reopened", "resolved"})
+"""Messages that name findings which no message named before; the others name what holds."""
+
+
+class Composer:
+    """Writes messages within one transaction.
+
+    Args:
+        office: For its dialect.
+        connection: The transaction.
+        names: What people call recorders.
+        people: Who can be told.
+        now: The time.
+    """
+
+    def __init__(self, office: Office, connection: Connection, names: Names, people: Directory, now: int) -> None:
+        self._office, self._connection, self._names, self._people, self._now = office, connection, names, people, now
+        self.letters = 0
+
+    def tell(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[Line]:
+        """Write a message to everybody whom it concerns, and return what the history says of it.
+
+        Where nobody can be told, the alert goes to its next level at once.
+        """
+        message = self._message(alert, say)
+        concerned = self._concerned(alert, say, levels)
+        reached = [account for account in concerned if self._people.reachable(account, alert.severity)]
+        lines = [Line(at=self._now, what="told", facts={"what": say.what, "to": reached})] if reached else []
+        if not reached and say.what not in ("resolved", "assigned"):
+            lines.append(Line(at=self._now, what="untold", facts={"what": say.what, "without_channel": concerned}))
+            if alert.state == "opened":
+                alert.escalate_at = self._now
+        outbox.add_message(self._office, self._connection, message, self._now)
+        letters = [Letter(id=digest(message.id, account), account_id=account) for account in reached]
+        outbox.add_letters(self._office, self._connection, message, letters, self._now)
+        self.letters += len(letters)
+        if say.what in _NAMING and reached:
+            rows.mark_named(self._connection, [finding.id for finding in message.findings], message.id)
+        return lines
+
+    def _concerned(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[str]:
+        place = Place(unit_id=alert.unit_id, site_id=alert.site_id)
+        if say.what == "assigned":
+            return [alert.assignee]
+        if say.what == "resolved":
+            told = outbox.told(self._connection, alert.id)
+            return sorted(told - {alert.resolved_by})
+        if say.what == "escalated":
+            told = outbox.told(self._connection, alert.id)
+            return [account for account in self._people.level(levels, say.level, place) if account not in told]
+        found = [account for number in range(say.level + 1) for account in self._people.level(levels, number, place)]
+        return list(dict.fromkeys([*found, *([alert.assignee] if alert.assignee else [])]))
+
+    def _message(self, alert: Alert, say: Say) -> Message:
+        unnamed = say.what in _NAMING
+        findings = rows.findings_of(self._connection, alert.id, unnamed=unnamed, limit=MAX_NAMED)
+        if not unnamed:
+            findings = [finding for finding in findings if finding.status != "closed"]
+        recorders = list(dict.fromkeys(finding.recorder_id for finding in findings)) or list(alert.members)
+        site = premises.find_site(self._connection, alert.site_id) if alert.site_id else None
+        return Message(
+            id=digest("message", alert.id, str(say.number)),
+            alert_id=alert.id,
+            number=say.number,
+            what=say.what,
+            state=alert.state,
+            severity=alert.severity,
+            family=alert.family,
+            scope=alert.scope,
+            site_id=alert.site_id,
+            site=site.name if site is not None and site.name else alert.site_id,
+            unit_id=alert.unit_id,
+            unit=alert.unit_id,
+            recorders=[self._names(name) for name in recorders[:MAX_RECORDERS]],
+            recorder_count=len(alert.members) + alert.more if say.what == "resolved" else len(recorders),
+            findings=findings,
+            finding_count=alert.findings if say.what == "resolved" else len(findings),
+            clauses=list(alert.clauses),
+            since=alert.since,
+            level=say.level,
+            by=alert.resolved_by if say.what == "resolved" else "",
+            summary=alert.summary,
+            runbook=alert.runbook,
+            found_at=_found_at(findings, alert),
+            gathers=say.what == "opened" and alert.scope in ("site", "unit"),
+        )
+
+
+def _found_at(findings: Sequence[AlertFinding], alert: Alert) -> int:
+    return min((finding.detected_at for finding in findings), default=alert.opened_at)
