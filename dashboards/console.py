@@ -13,6 +13,7 @@ from starlette.routing import Router
 from dashboards.api import api_router
 from dashboards.deadlines import Deadlines
 from dashboards.health import health_router
+from dashboards.footage.granted import Granted
 from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
@@ -22,6 +23,7 @@ from dashboards.pages.shell import Shell, static_router
 from dashboards.parts import Parts
 from dashboards.people.audit import Audit
 from dashboards.people.guard import Door, Guard
+from dashboards.people.playing import Playing
 from dashboards.people.viewing import AccessLog
 from dashboards.project import Projector
 from dashboards.projection import Change
@@ -98,6 +100,7 @@ class Console:
             officers=lambda _recorder_id, _at: frozenset(),
         )
         self._recordings = Recordings(catalog, store, self._tell)
+        self._playing = Playing(self.parts.place, Granted(office), clock)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(self.parts.book)))
 
     def routers(self) -> list[APIRouter]:
@@ -105,7 +108,7 @@ class Console:
         parts = self.parts
         return [
             api_router(parts),
-            stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock)),
+            stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock), self._playing),
             live_router(parts),
             static_router(parts.guard),
             page_router(parts),

@@ -116,10 +116,23 @@ class Recordings:
             Missing: There is no such fragment.
             IntegrityError: Its bytes are not those that were stored.
         """
+        return retime(await self._media(row, await self._entry(row, seq)), shift_ms / 1000)
+
+    async def span(self, row: SegmentRow, seq: int) -> tuple[Instant, Instant]:
+        """Return from when to when a fragment was captured.
+
+        Raises:
+            Missing: There is no such fragment.
+            IntegrityError: The manifest is not what was stored.
+        """
+        entry = await self._entry(row, seq)
+        return entry.captured_at, _end(entry)
+
+    async def _entry(self, row: SegmentRow, seq: int) -> FragmentEntry:
         entry = next((one for one in (await self._manifest(row)).fragments if one.seq == seq), None)
         if entry is None:
             raise Missing(f"{row.key} holds no fragment {seq}")
-        return retime(await self._media(row, entry), shift_ms / 1000)
+        return entry
 
     async def _rows(self, recorder_id: str, start: Instant, end: Instant) -> list[SegmentRow]:
         rows: list[SegmentRow] = []

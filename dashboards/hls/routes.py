@@ -10,6 +10,7 @@ from dashboards import query
 from dashboards.hls.playback import Recordings
 from dashboards.parts import Parts
 from dashboards.people.guard import Guard, SignedIn, declare
+from dashboards.people.playing import Playing
 from dashboards.people.rights import Right
 from dashboards.people.viewing import AccessLog
 from dashboards.problem import Missing
@@ -23,30 +24,34 @@ IMMUTABLE = {"Cache-Control": "private, max-age=60, immutable"}
 _PART = re.compile(r"(\d{1,15})-(\d{1,15})\.m4s")
 
 
-def stored_router(guard: Guard, recordings: Recordings, access: AccessLog) -> APIRouter:
+def stored_router(guard: Guard, recordings: Recordings, access: AccessLog, playing: Playing) -> APIRouter:
     """Make the router of stored pictures; goes before that of live ones.
 
     Args:
         guard: Asks who may.
         recordings: Reads what is stored.
         access: Told of each object before a byte of it is served.
+        playing: Tells who may, by office or because it was granted.
     """
     router = guard.router("/hls", in_schema=False)
 
     @router.get("/{recorder_id}/playback.m3u8")
-    @declare(Right.FOOTAGE_SEARCH)
-    async def playback(request: Request, recorder_id: str) -> Response:
+    @declare(Right.FOOTAGE_REQUEST)
+    async def playback(request: Request, person: SignedIn, recorder_id: str) -> Response:
         query.only(request, {"from", "to"})
-        span = [query.moment(name, request.query_params.get(name)) for name in ("from", "to")]
-        text = await recordings.playlist(check_recorder_id(recorder_id), *span)
+        start, end = (query.moment(name, request.query_params.get(name)) for name in ("from", "to"))
+        await playing.check_span(person, check_recorder_id(recorder_id), start, end)
+        text = await recordings.playlist(recorder_id, start, end)
         return Response(text, media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
     @router.get("/{recorder_id}/playback/{token}/{part}")
-    @declare(Right.FOOTAGE_SEARCH)
+    @declare(Right.FOOTAGE_REQUEST)
     async def stored(person: SignedIn, recorder_id: str, token: str, part: str) -> Response:
         row = await recordings.segment(check_recorder_id(recorder_id), token)
-        await access.note(person.account_id, recorder_id, row.session_id, row.key)
         asked = _PART.fullmatch(part)
+        span = (row.from_at, row.to_at) if asked is None else await recordings.span(row, int(asked[1]))
+        request = await playing.check_part(person, recorder_id, row.session_id, *span)
+        await access.note(person.account_id, recorder_id, row.session_id, row.key, request)
         if asked is not None:
             data = await recordings.fragment(row, int(asked[1]), int(asked[2]))
         elif part == "init.mp4":

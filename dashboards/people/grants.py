@@ -36,6 +36,16 @@ class Grants(Protocol):
         """
         ...
 
+    async def under(
+        self, person: Person, recorder_id: str, session_id: str, *, from_at: Instant, to_at: Instant, at: Instant
+    ) -> str:
+        """Return the id of the request under which somebody was granted any of a span; empty where none is.
+
+        Raises:
+            OfficeUnavailable: It cannot be told: show nothing.
+        """
+        ...
+
 
 class NoGrants:
     """Grants nothing."""
@@ -52,3 +62,9 @@ class NoGrants:
     ) -> bool:
         """Return False."""
         return False
+
+    async def under(
+        self, person: Person, recorder_id: str, session_id: str, *, from_at: Instant, to_at: Instant, at: Instant
+    ) -> str:
+        """Return nothing."""
+        return ""

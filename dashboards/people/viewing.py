@@ -14,7 +14,7 @@ from storage.ledger.ledger import Ledger
 
 AGAIN_MS = 3_600_000
 MAX_REMEMBERED = 20_000
-"""Pairs of viewer and object that are remembered; beyond it the oldest is forgotten, and told again."""
+"""Viewers and objects that are remembered; beyond it the oldest is forgotten, and told again."""
 
 
 class AccessLog:
@@ -28,9 +28,9 @@ class AccessLog:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._told: OrderedDict[tuple[str, str], Instant] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str, str], Instant] = OrderedDict()
 
-    async def note(self, viewer: str, recorder_id: str, session_id: str, key: str) -> None:
+    async def note(self, viewer: str, recorder_id: str, session_id: str, key: str, request: str = "") -> None:
         """Say that somebody is shown an object, before it is served.
 
         Args:
@@ -38,19 +38,20 @@ class AccessLog:
             recorder_id: Whose footage.
             session_id: Of which session.
             key: Object key.
+            request: Id of the request under which it is shown; empty where it is by office.
 
         Raises:
             LedgerUnavailable: It cannot be said: serve nothing.
             IntegrityError: The ledger takes nothing more until somebody has looked at it: serve nothing.
         """
         now = self._clock.now()
-        told_at = self._told.get((viewer, key))
+        told_at = self._told.get((viewer, key, request))
         if told_at is not None and now < told_at.plus(AGAIN_MS):
             return
-        body = {"what": "view", "by": viewer, "key": key}
+        body = {"what": "view", "by": viewer, "key": key} | ({"request": request} if request else {})
         entry = Entry(kind="access", at=now, recorder_id=recorder_id, session_id=session_id, body=body)
         await self._ledger.append([entry])
-        self._told[viewer, key] = now
-        self._told.move_to_end((viewer, key))
+        self._told[viewer, key, request] = now
+        self._told.move_to_end((viewer, key, request))
         if len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)

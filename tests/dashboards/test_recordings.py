@@ -8,12 +8,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import stored_router
 from dashboards.people.doors import Open
+from dashboards.people.grants import NoGrants
 from dashboards.people.guard import Guard
+from dashboards.people.playing import Playing
+from dashboards.people.rights import Place
 from dashboards.people.viewing import AccessLog
 from dashboards.problem import Missing
 from domain.clock import Instant, SystemClock
@@ -46,6 +49,12 @@ class Player:
         data[at] ^= 1
         path.chmod(0o644)
         path.write_bytes(data)
+
+
+def router(player: Player, door: Open) -> APIRouter:
+    clock = SystemClock()
+    playing = Playing(lambda _recorder_id, _at: Place(), NoGrants(), clock)
+    return stored_router(Guard(door), player.recordings, AccessLog(player.case.ledger, clock), playing)
 
 
 def token(row: SegmentRow) -> str:
@@ -119,8 +128,7 @@ async def test_a_manifest_that_was_changed_is_told_of_and_a_viewer_sees_a_gap(pl
 
 async def test_a_browser_gets_502_and_is_told_why(player: Player) -> None:
     app = FastAPI()
-    access = AccessLog(player.case.ledger, SystemClock())
-    app.include_router(stored_router(Guard(Open("wang")), player.recordings, access))
+    app.include_router(router(player, Open("wang")))
     row = player.case.rows[0]
     player.flip(row, row.bytes // 2)
     transport = httpx.ASGITransport(app)
@@ -132,9 +140,8 @@ async def test_a_browser_gets_502_and_is_told_why(player: Player) -> None:
 
 
 async def test_who_is_shown_what_stands_in_the_ledger_before_a_byte_is_served(player: Player) -> None:
-    access = AccessLog(player.case.ledger, SystemClock())
     app = FastAPI()
-    app.include_router(stored_router(Guard(Open("wang")), player.recordings, access))
+    app.include_router(router(player, Open("wang")))
     row = player.case.rows[0]
     before = await player.case.ledger.size()
     transport = httpx.ASGITransport(app)
