@@ -18,12 +18,10 @@ from policies.retention import retain_until
 from storage.catalog.rows import UploadRow
 from storage.catalog.uploads import Uploads
 from storage.deposit import RETENTION_CLASS, SHORTEST_LOCK_MS
-from storage.layout import upload_key
-from storage.ledger.entry import Entry
+from storage.layout import content_type_of, upload_key
+from storage.ledger.delivery import entry_of
 from storage.ledger.ledger import Ledger
 from storage.objects.port import Head, ObjectStore
-
-CONTENT_TYPES = {"mp4": "video/mp4", "ts": "video/mp2t", "avi": "video/x-msvideo"}
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,34 +57,6 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return upload_key(self.recorder_id, self.sha256, self.media)
 
 
-class BackfillBody(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """Body of an entry of kind `backfill` for a file in our store; `at` of the entry is when it was delivered.
-
-    Attributes:
-        key: Object key.
-        version_id: Version that was written; empty where the store has none.
-        sha256: Of the object.
-        bytes: Its size.
-        from_: First captured moment, RFC 3339.
-        to: End of it.
-        delivered_at: When it was whole and verified, RFC 3339.
-        media: Container.
-        via: `tus` or `folder`.
-        policy: Policy under which it was locked.
-    """
-
-    key: str
-    version_id: str
-    sha256: str
-    bytes: int
-    from_: str
-    to: str
-    delivered_at: str
-    media: str
-    via: str
-    policy: str
-
-
 class Backfill:
     """Stores deliveries.
 
@@ -114,40 +84,41 @@ class Backfill:
         if known is not None:
             return known
         head = await self._put(one, policy)
-        # By the policy it was written under, so that a repetition says the same.
-        policy = head.metadata.get("policy", policy)
+        row = await self._row(one, head, policy)
         try:
-            await self._ledger.append([entry_of(one, head.version_id, policy)])
+            await self._ledger.append([entry_of(row, self._least(one, row.policy, one.delivered_at))])
         except IntegrityError as error:  # somebody changed it; the file waits here until a person has looked
             raise LedgerUnavailable(str(error)) from error
-        return await self._uploads.add(
-            UploadRow(
-                key=one.key,
-                recorder_id=one.recorder_id,
-                session_id=one.session_id,
-                policy=policy,
-                from_at=one.from_at,
-                to_at=one.to_at,
-                bytes=one.bytes,
-                sha256=one.sha256,
-                version_id=head.version_id,
-                media=one.media,
-                via=one.via,
-                delivered_at=one.delivered_at,
-                stored_at=self._clock.now(),
-                retain_until=head.retain_until or one.to_at,
-                overlap_ms=await self._uploads.overlap_ms(one.recorder_id, one.from_at, one.to_at, but=one.key),
-            )
+        return await self._uploads.add(row)
+
+    async def _row(self, one: Delivery, head: Head, policy: str) -> UploadRow:
+        return UploadRow(
+            key=one.key,
+            recorder_id=one.recorder_id,
+            session_id=one.session_id,
+            policy=head.metadata.get(
+                "policy", policy
+            ),  # under which it was written, so that a repetition says the same
+            from_at=one.from_at,
+            to_at=one.to_at,
+            bytes=one.bytes,
+            sha256=one.sha256,
+            version_id=head.version_id,
+            media=one.media,
+            via=one.via,
+            delivered_at=one.delivered_at,
+            stored_at=self._clock.now(),
+            retain_until=head.retain_until or one.to_at,
+            overlap_ms=await self._uploads.overlap_ms(one.recorder_id, one.from_at, one.to_at, but=one.key),
         )
 
     async def _put(self, one: Delivery, policy: str) -> Head:
-        owed = max(retain_until(one.to_at, self._book.find(policy) or policy), self._clock.now().plus(SHORTEST_LOCK_MS))
         if one.path.exists():  # else a life before has given it to the store, which took it
             await self._store.put(
                 one.key,
                 one.path,
                 sha256=one.sha256,
-                retain_until=owed,
+                retain_until=self._least(one, policy, self._clock.now()),
                 tags={
                     "retention": RETENTION_CLASS,
                     "recorder": one.recorder_id,
@@ -155,7 +126,7 @@ class Backfill:
                     "policy": policy,
                 },
                 metadata={"policy": policy, "delivered": one.delivered_at.rfc3339()},
-                content_type=CONTENT_TYPES.get(one.media, "application/octet-stream"),
+                content_type=content_type_of(one.key),
             )
         versions = await self._store.versions(one.key)
         head = await self._store.head(one.key, versions[0].version_id) if versions else None
@@ -167,62 +138,9 @@ class Backfill:
             raise IntegrityError(msg)
         return head
 
-
-def entry_of(one: Delivery, version_id: str, policy: str) -> Entry:
-    """Return the entry of a delivery; said again it is the same entry."""
-    body = BackfillBody(
-        key=one.key,
-        version_id=version_id,
-        sha256=one.sha256,
-        bytes=one.bytes,
-        from_=one.from_at.rfc3339(),
-        to=one.to_at.rfc3339(),
-        delivered_at=one.delivered_at.rfc3339(),
-        media=one.media,
-        via=one.via,
-        policy=policy,
-    )
-    return Entry(
-        kind="backfill",
-        at=one.delivered_at,
-        body=msgspec.to_builtins(body),
-        recorder_id=one.recorder_id,
-        session_id=one.session_id,
-    )
-
-
-def row_of(entry: Entry) -> UploadRow:
-    """Return the row of a delivery's entry, its lock and overlap to be filled in.
-
-    Raises:
-        IntegrityError: It is no entry that `entry_of` could have made.
-    """
-    try:
-        body = msgspec.convert(entry.body, BackfillBody)
-        delivered_at = Instant.parse(body.delivered_at)
-        if entry.recorder_id is None or entry.session_id is None:
-            msg = f"an entry about {entry.recorder_id} and {entry.session_id}"
-            raise ValueError(msg)
-        return UploadRow(
-            key=body.key,
-            recorder_id=entry.recorder_id,
-            session_id=entry.session_id,
-            policy=body.policy,
-            from_at=Instant.parse(body.from_),
-            to_at=Instant.parse(body.to),
-            bytes=body.bytes,
-            sha256=body.sha256,
-            version_id=body.version_id,
-            media=body.media,
-            via=body.via,
-            delivered_at=delivered_at,
-            stored_at=delivered_at,
-            retain_until=delivered_at,
-            overlap_ms=0,
-        )
-    except (msgspec.ValidationError, ValueError) as error:
-        msg = f"ledger: entry {entry.id} says nothing of a delivery: {error}"
-        raise IntegrityError(msg) from error
+    def _least(self, one: Delivery, policy: str, now: Instant) -> Instant:
+        """Return until when it is locked at least where it is written at this moment."""
+        return max(retain_until(one.to_at, self._book.find(policy) or policy), now.plus(SHORTEST_LOCK_MS))
 
 
 def announcement(row: UploadRow) -> Backfilled:

@@ -19,6 +19,7 @@ from domain.clock import Instant
 ROOT = "segments"
 UPLOADS = "uploads"
 _LONGEST_SESSION = 48
+_CONTENT_TYPES = {"mp4": "video/mp4", "ts": "video/mp2t", "avi": "video/x-msvideo"}
 
 
 def segment_key(recorder_id: str, session_id: str, captured_at: Instant, first_seq: int, sha256: str) -> str:
@@ -31,6 +32,11 @@ def segment_key(recorder_id: str, session_id: str, captured_at: Instant, first_s
 def upload_key(recorder_id: str, sha256: str, media: str) -> str:
     """Return the key of a file delivered later: at most 144 characters."""
     return f"{UPLOADS}/{recorder_id}/{sha256}.{media}"
+
+
+def content_type_of(key: str) -> str:
+    """Return the media type of what a key names, by its suffix."""
+    return _CONTENT_TYPES.get(key.rpartition(".")[2], "application/octet-stream")
 
 
 def day_prefix(recorder_id: str, moment: Instant) -> str:

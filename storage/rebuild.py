@@ -2,9 +2,10 @@
 
 Of each table that can be known from there:
 
-- **segments**: the row from its entry, its lock from the store, its end from the receipt of its deletion. All count as
-  announced, because the store worker has moved on from most of them. Where the last life died between steps 6 and 7 of
-  docs/design/storage.md, one was not: at most the last of a recorder, so those are told to the log again (`newest`).
+- **segments, uploads**: the row from its entry, its lock from the store, its end from the receipt of its deletion.
+  Segments count as announced, because the store worker has moved on from most of them. Where the last life died between
+  steps 6 and 7 of docs/design/storage.md, one was not: at most the last of a recorder, so those are told to the log
+  again (`newest`).
 - **decisions, holds, releases**: from their entries, as `storage.retention` reads them.
 
 - **sessions**, as far as the log no longer has them: from their first captured moment to their last.
@@ -16,24 +17,27 @@ and begin their time on the list anew; places say how far a reader is, and begin
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, false, func, insert, select
+from sqlalchemy import Connection, false, func, insert, select, union_all
 
 from domain.clock import Instant
 from domain.errors import IntegrityError, InvalidInput
-from storage.backfill import row_of as row_of_delivery
 from storage.catalog.catalog import Catalog
 from storage.catalog.register import Register
-from storage.catalog.rows import ReleaseRow, SegmentRow, UploadRow
-from storage.catalog.tables import segments, sessions
+from storage.catalog.rows import ObjectRow, ReleaseRow, SegmentRow, UploadRow
+from storage.catalog.tables import segments, sessions, uploads
 from storage.catalog.uploads import Uploads
+from storage.ledger import delivery, segment
 from storage.ledger.entry import Entry, decode
+from storage.ledger.footage import is_stored
 from storage.ledger.ledger import Ledger
-from storage.ledger.segment import row_of
 from storage.objects.port import ObjectStore
 from storage.retention import holds
 from storage.retention.entries import decision_of, hold_of, release_of
+
+R = TypeVar("R", bound=ObjectRow)
 
 ROWS_AT_ONCE = 500
 MAX_ABSENT = 10_000
@@ -45,7 +49,7 @@ class Rebuilt(msgspec.Struct, kw_only=True):
     Attributes:
         segments: Rows of segments.
         uploads: Rows of files that were delivered later; stored, as far as the ledger tells, when they were delivered.
-        deleted: Segments that were deleted at the end of their time.
+        deleted: Objects that were deleted at the end of their time.
         sessions: Sessions that the log no longer has.
         decisions: Decisions about classes.
         holds: Holds, lifted or not; one that was said again counts again.
@@ -89,8 +93,11 @@ async def rebuild(catalog: Catalog, store: ObjectStore, ledger: Ledger, log_sinc
 
 
 def _sessions(connection: Connection, before: Instant) -> int:
-    """Make rows of sessions whose last segment is older than what the log has."""
-    of, to = segments.c, sessions.c
+    """Make rows of sessions whose last footage is older than what the log has."""
+    kinds = (
+        select(table.c.recorder_id, table.c.session_id, table.c.from_at, table.c.to_at) for table in (segments, uploads)
+    )
+    of, to = union_all(*kinds).subquery().c, sessions.c
     begin, end = func.min(of.from_at), func.max(of.to_at)
     old = select(of.recorder_id, of.session_id, begin, false(), false(), end, end)
     old = old.group_by(of.recorder_id, of.session_id).having(end < before)
@@ -118,7 +125,7 @@ class _Rebuild:
     async def _take(self, entry: Entry) -> None:
         match entry.kind:
             case "segment":
-                self._waiting.append(row_of(entry))
+                self._waiting.append(segment.row_of(entry))
             case "class":
                 await self._register.add_decision(decision_of(entry))
                 self.made.decisions += 1
@@ -127,9 +134,9 @@ class _Rebuild:
                 self.made.holds += 1
             case "release":
                 await self._release(entry)
-            case "backfill" if "key" in entry.body:
+            case "backfill" if is_stored(entry):
                 await self._write()  # the segments before it, which it may overlap
-                await self._delivered(row_of_delivery(entry))
+                await self._delivered(delivery.row_of(entry))
             case "deletion" if entry.body.get("stage") == "done":
                 await self._write()  # the row of what was deleted may still be waiting
                 await self._deleted(str(entry.body["key"]), entry.at)
@@ -142,16 +149,9 @@ class _Rebuild:
             self.made.releases += 1
 
     async def _delivered(self, row: UploadRow) -> None:
-        try:
-            head = await self._store.head(row.key, row.version_id)
-        except IntegrityError:
-            head = None
         overlap_ms = await self._uploads.overlap_ms(row.recorder_id, row.from_at, row.to_at, but=row.key)
-        locked = row.retain_until if head is None or head.retain_until is None else head.retain_until
-        await self._uploads.add(msgspec.structs.replace(row, retain_until=locked, overlap_ms=overlap_ms))
+        await self._uploads.add(msgspec.structs.replace(await self._as_stored(row), overlap_ms=overlap_ms))
         self.made.uploads += 1
-        if head is None and len(self.made.absent) < MAX_ABSENT:
-            self.made.absent.append(row.key)
 
     async def _deleted(self, key: str, at: Instant) -> None:
         await self._register.deleted(key, at)
@@ -172,7 +172,7 @@ class _Rebuild:
         self.made.segments += len(known)
         self.made.newest |= {row.recorder_id: row for row in known}
 
-    async def _as_stored(self, row: SegmentRow) -> SegmentRow:
+    async def _as_stored(self, row: R) -> R:
         """Take the lock from the store, which lengthens it without a word to the ledger."""
         try:
             head = await self._store.head(row.key, row.version_id)

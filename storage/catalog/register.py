@@ -15,9 +15,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.clock import Instant
 from storage.catalog.catalog import Catalog
+from storage.catalog.objects import table_of
 from storage.catalog.paging import Order
-from storage.catalog.rows import DecisionRow, ExpiryRow, ExpiryState, HoldRow, Page, ReleaseRow, SegmentRow
-from storage.catalog.tables import decisions, expiries, holds, places, releases, segments
+from storage.catalog.rows import (
+    DecisionRow,
+    ExpiryRow,
+    ExpiryState,
+    HoldRow,
+    ObjectRow,
+    Page,
+    ReleaseRow,
+    SegmentRow,
+    UploadRow,
+)
+from storage.catalog.tables import decisions, expiries, holds, places, releases, segments, uploads
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -69,32 +80,31 @@ class Register:
 
     # Locks
 
-    async def lapsing(self, before: Instant, after: SegmentRow | None = None, limit: int = 500) -> list[SegmentRow]:
+    async def lapsing(self, before: Instant, after: ObjectRow | None = None, limit: int = 500) -> list[ObjectRow]:
         """Return objects whose lock is over before a moment, the first to lapse first, following `after`."""
-        table = segments.c
-        columns = [column for column in segments.columns if column.key != "announced"]
-        query = select(*columns).where(table.deleted_at.is_(None), table.retain_until < before)
-        if after is not None:
-            same = and_(table.retain_until == after.retain_until, table.key > after.key)
-            query = query.where(or_(table.retain_until > after.retain_until, same))
-        return await self._all(query.order_by(table.retain_until, table.key).limit(limit), SegmentRow)
+        found: list[ObjectRow] = []
+        for table, kind in ((segments, SegmentRow), (uploads, UploadRow)):
+            columns = [column for column in table.columns if column.key in kind.__struct_fields__]
+            query = select(*columns).where(table.c.deleted_at.is_(None), table.c.retain_until < before)
+            if after is not None:
+                same = and_(table.c.retain_until == after.retain_until, table.c.key > after.key)
+                query = query.where(or_(table.c.retain_until > after.retain_until, same))
+            found += await self._all(query.order_by(table.c.retain_until, table.c.key).limit(limit), kind)
+        return sorted(found, key=lambda row: (row.retain_until, row.key))[:limit]
 
     async def extended(self, key: str, retain_until: Instant) -> None:
         """Note a longer lock; a shorter one changes nothing."""
-        table = segments.c
-        await self._write(
-            segments.update()
-            .where(table.key == key, table.retain_until < retain_until)
-            .values(retain_until=retain_until)
-        )
+        table = table_of(key)
+        where = (table.c.key == key, table.c.retain_until < retain_until)
+        await self._write(table.update().where(*where).values(retain_until=retain_until))
 
     async def deleted(self, key: str, at: Instant) -> None:
         """Note that an object was deleted: its row stays, and is listed no more."""
 
         def write(connection: Connection) -> None:
-            table = segments.c
+            table = table_of(key)
             connection.execute(
-                segments.update().where(table.key == key, table.deleted_at.is_(None)).values(deleted_at=at)
+                table.update().where(table.c.key == key, table.c.deleted_at.is_(None)).values(deleted_at=at)
             )
             connection.execute(expiries.update().where(expiries.c.key == key).values(state="deleted"))
 

@@ -66,24 +66,19 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: Instant | None = None
 
 
-class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored object.
+class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored object of footage, whichever way it came: what retention, checks and copies go by.
 
     Attributes:
         key: Object key.
         recorder_id: Whose footage.
         session_id: Of which session.
-        feed_id: Over which connection it came.
         policy: Policy in force when it was stored.
-        from_at: Capture time of its first access unit.
-        to_at: Capture time of its end.
+        from_at: First captured moment.
+        to_at: End of it.
         bytes: Size of the object.
         sha256: Of the object.
         version_id: Version that was written; empty where the store has none.
-        codec: Codecs of its tracks, picture first.
-        first_seq: First fragment in it.
-        last_seq: Last fragment in it; none between is missing.
-        fragments: How many: `last_seq - first_seq + 1`.
         retain_until: Locked until then.
         stored_at: When it was written.
         deleted_at: When its time was over and it was deleted; None while it is there.
@@ -92,57 +87,48 @@ class SegmentRow(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     recorder_id: str
     session_id: str
-    feed_id: str
     policy: str
     from_at: Instant
     to_at: Instant
     bytes: int
     sha256: str
     version_id: str
-    codec: str
-    first_seq: int
-    last_seq: int
-    fragments: int
     retain_until: Instant
     stored_at: Instant
     deleted_at: Instant | None = None
 
 
-class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was delivered later, stored as it came.
+class SegmentRow(ObjectRow, frozen=True, kw_only=True):
+    """An object of live footage; its times are those of its access units.
 
     Attributes:
-        key: Object key.
-        recorder_id: Whose footage.
-        session_id: Of which session.
-        policy: Policy in force when it was stored.
-        from_at: First captured moment, as its sender said.
-        to_at: End of it.
-        bytes: Size of the object.
-        sha256: Of the object.
-        version_id: Version that was written; empty where the store has none.
+        feed_id: Over which connection it came.
+        codec: Codecs of its tracks, picture first.
+        first_seq: First fragment in it.
+        last_seq: Last fragment in it; none between is missing.
+        fragments: How many: `last_seq - first_seq + 1`.
+    """
+
+    feed_id: str
+    codec: str
+    first_seq: int
+    last_seq: int
+    fragments: int
+
+
+class UploadRow(ObjectRow, frozen=True, kw_only=True):
+    """A file that was delivered later, stored as it came; its times are those that its sender said.
+
+    Attributes:
         media: Container by its first bytes: `mp4`, `ts`, `avi` or `bin`.
         via: Which way it came: `tus` or `folder`.
         delivered_at: When it was whole and verified here.
-        stored_at: When it was written down as stored.
-        retain_until: Locked until then.
         overlap_ms: Of its time, so much was in the store already.
     """
 
-    key: str
-    recorder_id: str
-    session_id: str
-    policy: str
-    from_at: Instant
-    to_at: Instant
-    bytes: int
-    sha256: str
-    version_id: str
     media: str
     via: str
     delivered_at: Instant
-    stored_at: Instant
-    retain_until: Instant
     overlap_ms: int
 
 

@@ -80,7 +80,10 @@ uploads = Table(
     Column("stored_at_ms", Milliseconds, key="stored_at", nullable=False),
     Column("retain_until_ms", Milliseconds, key="retain_until", nullable=False),
     Column("overlap_ms", BigInteger, nullable=False),
+    Column("deleted_ms", Milliseconds, key="deleted_at"),
     Index("uploads_by_time", "recorder_id", "from_at", "key"),
+    Index("uploads_by_session", "recorder_id", "session_id", "from_at", "key"),
+    Index("uploads_by_lock", "retain_until", "key"),
     Index("uploads_by_hash", "recorder_id", "sha256"),
 )
 

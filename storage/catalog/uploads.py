@@ -10,9 +10,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.clock import Instant
 from storage.catalog.catalog import Catalog
-from storage.catalog.rows import UploadRow
+from storage.catalog.paging import Order
+from storage.catalog.rows import Page, UploadRow
 from storage.catalog.tables import segments, uploads
 
+_IN_TIME = Order((uploads.c.from_at, uploads.c.key))
 _COLUMNS = tuple(column.label(column.key) for column in uploads.columns)
 
 
@@ -38,12 +40,37 @@ class Uploads:
         found = await self._all(query.limit(1))
         return found[0] if found else None
 
-    async def of(self, recorder_id: str, session_id: str | None = None, *, limit: int = 1000) -> list[UploadRow]:
-        """Return a recorder's files in order of capture."""
-        query = select(*_COLUMNS).where(uploads.c.recorder_id == recorder_id)
-        if session_id is not None:
-            query = query.where(uploads.c.session_id == session_id)
-        return await self._all(query.order_by(uploads.c.from_at, uploads.c.key).limit(limit))
+    async def page(
+        self,
+        *,
+        recorder_id: str | None = None,
+        session_id: str | None = None,
+        from_at: Instant | None = None,
+        to_at: Instant | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[UploadRow]:
+        """List files in order of capture; with times, those that overlap `from_at` ≤ t < `to_at`.
+
+        Those that were deleted at the end of their time are left out.
+        """
+        table = uploads.c
+        query = select(*_COLUMNS).where(table.deleted_at.is_(None))
+        wanted = (
+            None if recorder_id is None else table.recorder_id == recorder_id,
+            None if session_id is None else table.session_id == session_id,
+            None if from_at is None else table.to_at > from_at,
+            None if to_at is None else table.from_at < to_at,
+        )
+        query = query.where(*(one for one in wanted if one is not None))
+        paged = _IN_TIME.page(query, cursor, limit)
+        rows = await self._database.read(lambda connection: connection.execute(paged).all())
+        return Page([UploadRow(**row._mapping) for row in rows[:limit]], _IN_TIME.cursor(rows, limit))
+
+    async def get(self, key: str) -> UploadRow | None:
+        """Return one file, deleted or not."""
+        found = await self._all(select(*_COLUMNS).where(uploads.c.key == key))
+        return found[0] if found else None
 
     async def overlap_ms(self, recorder_id: str, start: Instant, end: Instant, *, but: str = "") -> int:
         """Return how much of a span of capture is in the store already, leaving out the object `but`."""
@@ -56,6 +83,7 @@ class Uploads:
                     table.c.to_at > start,
                     table.c.from_at < end,
                     table.c.key != but,
+                    table.c.deleted_at.is_(None),
                 )
                 spans.extend((max(row[0], start), min(row[1], end)) for row in connection.execute(query))
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError, Refused
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow
+from storage.layout import content_type_of
 from storage.objects.port import Head, ObjectStore
 
-CONTENT_TYPE = "video/mp4"
 _SHORTEST_LOCK_MS = 86_400_000
 """No store locks until the past; what must stay is locked for longer by the custody worker, and then here too."""
 
@@ -42,7 +42,7 @@ class Copying:
         self._clock = clock
         self._folder = folder
 
-    async def copy(self, row: SegmentRow) -> bool:
+    async def copy(self, row: ObjectRow) -> bool:
         """Copy an object; False where the first store does not have it.
 
         Raises:
@@ -63,7 +63,7 @@ class Copying:
             await self._second.hold(row.key, version, True)  # step 4
         return True
 
-    async def keep(self, row: SegmentRow) -> bool:
+    async def keep(self, row: ObjectRow) -> bool:
         """Give the copy the lock, the hold and the tags that the first one has now; copy it where there is none.
 
         Returns:
@@ -85,7 +85,7 @@ class Copying:
             raise IntegrityError(msg)
         return await self._align(row.key, version, first, second) or await self._align_tags(row, version)
 
-    async def drop(self, row: SegmentRow) -> bool:
+    async def drop(self, row: ObjectRow) -> bool:
         """Delete the copy of what was deleted with a receipt; False where its lock is not over, or there is none.
 
         Raises:
@@ -105,7 +105,7 @@ class Copying:
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / f"{uuid.uuid4().hex}.part"
 
-    async def _fetch(self, row: SegmentRow, part: Path) -> None:
+    async def _fetch(self, row: ObjectRow, part: Path) -> None:
         digest = hashlib.sha256()
         with part.open("xb") as out:
 
@@ -118,7 +118,7 @@ class Copying:
             msg = f"{row.key}: its bytes are not those that were stored; it is not copied"
             raise IntegrityError(msg)
 
-    async def _put(self, row: SegmentRow, head: Head, part: Path) -> str:
+    async def _put(self, row: ObjectRow, head: Head, part: Path) -> str:
         least = self._clock.now().plus(_SHORTEST_LOCK_MS)
         stored = await self._second.put(
             row.key,
@@ -127,11 +127,11 @@ class Copying:
             retain_until=max(head.retain_until or least, least),
             tags=await self._first.tags(row.key, row.version_id),
             metadata=head.metadata,
-            content_type=CONTENT_TYPE,
+            content_type=content_type_of(row.key),
         )
         return stored.version_id
 
-    async def _read_back(self, row: SegmentRow, version: str) -> None:
+    async def _read_back(self, row: ObjectRow, version: str) -> None:
         digest = hashlib.sha256()
         await self._second.feed(row.key, version, digest.update)
         if digest.hexdigest() != row.sha256:
@@ -149,7 +149,7 @@ class Copying:
             done = True
         return done
 
-    async def _align_tags(self, row: SegmentRow, version: str) -> bool:
+    async def _align_tags(self, row: ObjectRow, version: str) -> bool:
         tags = await self._first.tags(row.key, row.version_id)
         if tags == await self._second.tags(row.key, version):
             return False

@@ -3,7 +3,7 @@
 One turn, called again and again by the custody worker:
 
 1. **Ledger**: its entries and checkpoints, as they go to the evidence store.
-2. **Copy** the segments whose entries are under a checkpoint and come after those that were copied, in their order;
+2. **Copy** the objects whose entries are under a checkpoint and come after those that were copied, in their order;
    what the ledger says was deleted is deleted here too, once its lock is over.
 3. **Keep** some of what was copied before as the first store keeps it: locks that became longer, holds, tags. Turn
    after turn this goes round everything, and copies what was missing.
@@ -24,13 +24,13 @@ import msgspec
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError
 from domain.events import Integrity
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow
 from storage.ledger.batches import Batches
 from storage.ledger.copies import Copier
 from storage.ledger.entry import Entry, decode
+from storage.ledger.footage import KINDS, is_stored, row_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.places import StorePlace
-from storage.ledger.segment import row_of
 from storage.ledger.statements import Delivery
 from storage.objects.port import ObjectStore
 from storage.offsite import metrics
@@ -50,7 +50,7 @@ class OffsiteState(msgspec.Struct, frozen=True):
     """How the copy stands.
 
     Attributes:
-        waiting: Segments that are not copied.
+        waiting: Objects that are not copied.
         oldest_at: When the first of them was stored; None where there is none.
         trouble: Why the ledger could not be copied; empty where it could.
     """
@@ -137,11 +137,12 @@ class Offsite:
         position = await self._position()
         oldest = None
         async for _, entry in self._entries(position, await self._ledger.size()):
-            if entry.kind == "segment":
+            if is_stored(entry):
                 oldest = entry.at
                 break
         (place,) = await self._copier.states()
-        return OffsiteState(await self._ledger.count("segment", position), oldest, self._trouble or place.trouble)
+        waiting = sum([await self._ledger.count(kind, position) for kind in KINDS])
+        return OffsiteState(waiting, oldest, self._trouble or place.trouble)
 
     async def _copy_ledger(self, until: int) -> None:
         """Step 1. Another ledger's entries in the second store keep the footage from nothing, but are told."""
@@ -158,9 +159,9 @@ class Offsite:
 
     async def _copy(self, until: int) -> None:
         start, waiting = await self._position(), 0
-        window: list[SegmentRow] = []
+        window: list[ObjectRow] = []
         async for index, entry in self._entries(start, until):
-            if entry.kind == "segment":
+            if is_stored(entry):
                 window.append(row_of(entry))
                 waiting += 1
             elif entry.kind == "deletion" and entry.body.get("stage") == "done":
@@ -172,7 +173,7 @@ class Offsite:
             if waiting >= COPIED_A_TURN and not window:
                 return
 
-    async def _copy_one(self, row: SegmentRow) -> None:
+    async def _copy_one(self, row: ObjectRow) -> None:
         if await self._guarded(row, self._copying.copy(row)):
             metrics.SEGMENTS.inc()
             metrics.BYTES.inc(row.bytes)
@@ -180,11 +181,11 @@ class Offsite:
             _log.error("off site: %s: not copied", row.key)  # what is missing is told by the check of everything
 
     async def _drop(self, entry: Entry) -> None:
-        """The receipt names key and version; the rest is in the entry of the segment before it."""
+        """The receipt names key and version; the rest is in the entry of the object before it."""
         key = str(entry.body.get("key"))
         for _, line in await self._ledger.of_session(entry.recorder_id or "", entry.session_id):
             said = decode(line)
-            if said.kind == "segment" and said.body.get("key") == key and await self._copying.drop(row_of(said)):
+            if is_stored(said) and said.body.get("key") == key and await self._copying.drop(row_of(said)):
                 metrics.DROPPED.inc()
 
     # Step 3
@@ -196,14 +197,14 @@ class Offsite:
         rows = []
         async for index, entry in self._entries(self._around, copied):
             self._around = index + 1
-            if entry.kind == "segment":
+            if is_stored(entry):
                 rows.append(row_of(entry))
             if len(rows) == KEPT_A_TURN:
                 break
         for begin in range(0, len(rows), COPIED_AT_ONCE):
             await _all(self._keep_one(row) for row in rows[begin : begin + COPIED_AT_ONCE])
 
-    async def _keep_one(self, row: SegmentRow) -> None:
+    async def _keep_one(self, row: ObjectRow) -> None:
         if await self._ledger.find(receipt_id(row)) is not None:
             await self._copying.drop(row)
         else:
@@ -211,7 +212,7 @@ class Offsite:
 
     # Both
 
-    async def _guarded(self, row: SegmentRow, work: Awaitable[bool]) -> bool:
+    async def _guarded(self, row: ObjectRow, work: Awaitable[bool]) -> bool:
         """Tell of what is not what was stored, and go on with the others."""
         try:
             return await work

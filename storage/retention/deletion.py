@@ -24,7 +24,7 @@ import msgspec
 
 from domain.clock import Instant
 from domain.errors import Refused
-from storage.catalog.rows import ExpiryRow, SegmentRow
+from storage.catalog.rows import ExpiryRow, ObjectRow
 from storage.retention import entries
 from storage.retention.retention import Retention
 from storage.retention.rules import blockers
@@ -48,7 +48,7 @@ class Deletion:
         self._register = retention.register
         self._step_done = step_done
 
-    async def run(self, row: SegmentRow, expiry: ExpiryRow, now: Instant) -> Outcome:
+    async def run(self, row: ObjectRow, expiry: ExpiryRow, now: Instant) -> Outcome:
         """Delete one object, or find that it must stay.
 
         Raises:
@@ -79,15 +79,15 @@ class Deletion:
         self._step_done(4)
         return await self._finish(row, expiry, now)
 
-    async def _may_go(self, row: SegmentRow, now: Instant) -> bool:
+    async def _may_go(self, row: ObjectRow, now: Instant) -> bool:
         """Step 3. `settle` lifts a hold that nothing asks for any more, and reads the lock from the store."""
         await self._retention.follow()
         if await self._retention.settle(row) is None:
             return False
-        fresh = await self._retention.catalog.get_segment(row.key)
+        fresh = await self._retention.objects.get(row.key)
         return fresh is not None and not blockers(await self._retention.facts(fresh), now)
 
-    async def _finish(self, row: SegmentRow, expiry: ExpiryRow, now: Instant) -> Outcome:
+    async def _finish(self, row: ObjectRow, expiry: ExpiryRow, now: Instant) -> Outcome:
         if not await self._retention.gone(row):
             return "refused"
         self._step_done(5)

@@ -14,7 +14,7 @@ import msgspec
 from domain.clock import Instant
 from domain.errors import InvalidInput
 from domain.events import Classified, Hold
-from storage.catalog.rows import ExpiryRow, HoldRow, SegmentRow
+from storage.catalog.rows import ExpiryRow, HoldRow, ObjectRow
 from storage.ledger.entry import decode
 from storage.retention import entries
 from storage.retention.holds import hold_id
@@ -34,7 +34,7 @@ class Why(msgspec.Struct, frozen=True):
         blockers: What keeps it; empty where its time is over.
     """
 
-    row: SegmentRow
+    row: ObjectRow
     due_at: Instant | None
     blockers: list[Blocker]
 
@@ -126,16 +126,10 @@ class Desk:
     async def why(self, recorder_id: str, session_id: str, now: Instant) -> list[Why]:
         """Return why each object of a session is still there."""
         found = []
-        cursor = None
-        while True:
-            page = await self._retention.catalog.list_segments(
-                recorder_id=recorder_id, session_id=session_id, cursor=cursor, limit=_PAGE
-            )
-            for row in page.items:
-                facts = await self._retention.facts(row)
-                found.append(Why(row, due_at(facts), blockers(facts, now)))
-            if (cursor := page.cursor) is None:
-                return found
+        async for row in self._retention.objects.of(recorder_id, session_id):
+            facts = await self._retention.facts(row)
+            found.append(Why(row, due_at(facts), blockers(facts, now)))
+        return found
 
     async def receipt(self, key: str) -> dict[str, Any]:
         """Return what proves that an object was deleted: the entry, and the way from it to a signed checkpoint.
@@ -143,7 +137,7 @@ class Desk:
         Raises:
             InvalidInput: It was not deleted, or no checkpoint covers the receipt yet.
         """
-        row = await self._retention.catalog.get_segment(key)
+        row = await self._retention.objects.get(key)
         index = None if row is None else await self._ledger.find(entries.receipt_id(row))
         if index is None:
             msg = f"key: {key} was not deleted"
@@ -177,6 +171,7 @@ class Desk:
         catalog = self._retention.catalog
         if await catalog.get_session(recorder_id, session_id) is not None:
             return
-        if not (await catalog.list_segments(recorder_id=recorder_id, session_id=session_id, limit=1)).items:
-            msg = f"session: nothing is known of {session_id!r} of {recorder_id!r}"
-            raise InvalidInput(msg, "session")
+        async for _ in self._retention.objects.of(recorder_id, session_id):
+            return
+        msg = f"session: nothing is known of {session_id!r} of {recorder_id!r}"
+        raise InvalidInput(msg, "session")

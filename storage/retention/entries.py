@@ -15,7 +15,7 @@ from domain.errors import IntegrityError, InvalidEvent
 from domain.events import Classified, Explanation, Hold, HoldOrigin, RetentionClass, SessionOpened
 from domain.wire import convert, to_builtins
 from policies.model import LongTerm
-from storage.catalog.rows import DecisionRow, ExpiryRow, HoldRow, SegmentRow
+from storage.catalog.rows import DecisionRow, ExpiryRow, HoldRow, ObjectRow
 from storage.ledger.entry import Entry, entry_id
 
 FOLLOWED = frozenset({"hold", "release", "class", "approval"})
@@ -145,7 +145,7 @@ def approval(at: Instant, recorder_id: str, session_id: str, body: ApprovalBody)
     return _entry("approval", at, recorder_id, session_id, body)
 
 
-def deletion(stage: Literal["intent", "done"], at: Instant, row: SegmentRow, expiry: ExpiryRow) -> Entry:
+def deletion(stage: Literal["intent", "done"], at: Instant, row: ObjectRow, expiry: ExpiryRow) -> Entry:
     """Return the entry written before a version is deleted (`intent`), or its receipt (`done`).
 
     The id follows from key, version and stage: said again after a crash, it is the same entry.
@@ -170,7 +170,7 @@ def deletion(stage: Literal["intent", "done"], at: Instant, row: SegmentRow, exp
     return Entry(kind="deletion", at=at, recorder_id=row.recorder_id, session_id=row.session_id, body=body)
 
 
-def receipt_id(row: SegmentRow) -> str:
+def receipt_id(row: ObjectRow) -> str:
     """Return the id of an object's receipt of deletion."""
     identity = {"key": row.key, "version_id": row.version_id, "stage": "done"}
     return entry_id("deletion", row.recorder_id, row.session_id, identity)

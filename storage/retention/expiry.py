@@ -17,7 +17,7 @@ from collections import Counter
 import msgspec
 
 from domain.clock import Instant
-from storage.catalog.rows import ExpiryRow, SegmentRow
+from storage.catalog.rows import ExpiryRow, ObjectRow
 from storage.retention.deletion import Deletion, StepHook
 from storage.retention.entries import BY_POLICY
 from storage.retention.retention import VOIDED, Known, Retention
@@ -54,7 +54,7 @@ class Expiry:
         """
         await self._retention.follow()
         counts: Counter[str] = Counter()
-        last: SegmentRow | None = None
+        last: ObjectRow | None = None
         while rows := await self._register.lapsing(now.plus(RENEW_BEFORE_MS), last, _PAGE):
             listed = await self._register.expiries([row.key for row in rows])
             known = Known()
@@ -65,7 +65,7 @@ class Expiry:
         del counts[""]
         return counts
 
-    async def _one(self, row: SegmentRow, known: Known, now: Instant) -> str:
+    async def _one(self, row: ObjectRow, known: Known, now: Instant) -> str:
         facts = await self._retention.facts(row, known)
         expiry = facts.expiry
         gone = expiry is not None and expiry.state == "deleting" and await self._retention.gone(row)
@@ -89,11 +89,11 @@ class Expiry:
             return "withdrawn" if withdrawn else "renewed"
         return ""
 
-    async def _list(self, row: SegmentRow, now: Instant) -> str:
+    async def _list(self, row: ObjectRow, now: Instant) -> str:
         """Put an object on the list, having asked the store whether its lock is over there too."""
         if await self._retention.settle(row) is None:
             return "fault"
-        facts = await self._retention.facts(await self._retention.catalog.get_segment(row.key) or row)
+        facts = await self._retention.facts(await self._retention.objects.get(row.key) or row)
         if blockers(facts, now):
             return ""
         await self._register.set_expiry(

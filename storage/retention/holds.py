@@ -12,7 +12,7 @@ from domain.clock import Instant
 from domain.events import Hold
 from domain.findings import Finding
 from policies.model import Policy
-from storage.catalog.rows import HoldRow, SegmentRow
+from storage.catalog.rows import HoldRow, ObjectRow
 
 _BEGIN = ("from", "first_at")
 _END = ("to", "last_at", "resumed_at")
@@ -81,7 +81,7 @@ def lifted(event: Hold, standing: Iterable[HoldRow]) -> list[str]:
     ]
 
 
-def covers(hold: HoldRow, row: SegmentRow) -> bool:
+def covers(hold: HoldRow, row: ObjectRow) -> bool:
     """Tell whether a hold is on an object."""
     if hold.recorder_id != row.recorder_id or hold.session_id not in {None, row.session_id}:
         return False
@@ -90,7 +90,7 @@ def covers(hold: HoldRow, row: SegmentRow) -> bool:
     return _overlaps(hold.from_at, hold.to_at, row)
 
 
-def touches(finding: Finding, row: SegmentRow, side_ms: int) -> bool:
+def touches(finding: Finding, row: ObjectRow, side_ms: int) -> bool:
     """Tell whether an open finding is about an object: by its key, its session, or its time and `side_ms` around."""
     if finding.recorder_id != row.recorder_id:
         return False
@@ -116,7 +116,7 @@ def span(finding: Finding) -> tuple[Instant, Instant | None]:
     return min(begin, finding.began_at), None if end is None else max(begin, end)
 
 
-def _overlaps(begin: Instant | None, end: Instant | None, row: SegmentRow) -> bool:
+def _overlaps(begin: Instant | None, end: Instant | None, row: ObjectRow) -> bool:
     return (begin is None or row.to_at >= begin) and (end is None or row.from_at <= end)
 
 

@@ -22,6 +22,7 @@ from domain.clock import Clock, Instant
 from domain.errors import IntegrityError, Refused
 from domain.events import (
     AnyEvent,
+    Backfilled,
     Classified,
     Explanation,
     Hold,
@@ -33,8 +34,9 @@ from domain.events import (
 from domain.findings import Finding
 from policies.local import Rulebook, default
 from storage.catalog.catalog import Catalog
+from storage.catalog.objects import Objects
 from storage.catalog.register import Register
-from storage.catalog.rows import ExpiryRow, HoldRow, ReleaseRow, SegmentRow
+from storage.catalog.rows import ExpiryRow, HoldRow, ObjectRow, ReleaseRow
 from storage.ledger.entry import Entry, decode
 from storage.ledger.ledger import Ledger
 from storage.objects.port import Head, ObjectStore
@@ -94,6 +96,7 @@ class Retention:
         self.ledger = ledger
         self.clock = clock
         self.register = Register(catalog)
+        self.objects = Objects(catalog)
         self.book = book or default()
         self._policy_of = policy_of
         self._on_fault = on_fault
@@ -110,8 +113,8 @@ class Retention:
         if said is not None:
             await self.ledger.append([said])
             await self.follow()
-        elif isinstance(event, SegmentStored):
-            row = await self.catalog.get_segment(event.key)
+        elif isinstance(event, SegmentStored | Backfilled) and event.key is not None:
+            row = await self.objects.get(event.key)
             if row is not None and row.deleted_at is None and not _as_put(await self.facts(row)):
                 await self.settle(row)
 
@@ -150,7 +153,7 @@ class Retention:
                     await self.register.set_place(PLACE, index + 1)
             await self.register.set_place(PLACE, end)
 
-    async def settle(self, row: SegmentRow, known: Known | None = None) -> Head | None:
+    async def settle(self, row: ObjectRow, known: Known | None = None) -> Head | None:
         """Give one object what it is owed now; where something stands against its end, take it from the list.
 
         Args:
@@ -182,7 +185,7 @@ class Retention:
             await self.store.hold(row.key, row.version_id, owed.legal_hold)
         return head
 
-    async def head(self, row: SegmentRow) -> Head | None:
+    async def head(self, row: ObjectRow) -> Head | None:
         """Ask the store for an object; where it is not there, or not whole, `on_fault` is told and None returned."""
         fault: IntegrityFault = "missing"
         why = "not in the store"
@@ -198,7 +201,7 @@ class Retention:
             await self._on_fault(Integrity(at=at, recorder_id=row.recorder_id, key=row.key, fault=fault))
         return None
 
-    async def _is_ours_to_delete(self, row: SegmentRow) -> bool:
+    async def _is_ours_to_delete(self, row: ObjectRow) -> bool:
         """Tell whether an object is being deleted, or was, and the ledger says so."""
         expiry = await self.register.expiry(row.key)
         if expiry is None or expiry.state not in {"deleting", "deleted"}:
@@ -206,14 +209,14 @@ class Retention:
         intent = entries.deletion("intent", row.stored_at, row, expiry)
         return await self.ledger.find(intent.id) is not None
 
-    async def gone(self, row: SegmentRow) -> bool:
+    async def gone(self, row: ObjectRow) -> bool:
         """Tell whether the store has no such version; one that is there but not whole is not gone."""
         try:
             return await self.store.head(row.key, row.version_id) is None
         except IntegrityError:
             return False
 
-    async def facts(self, row: SegmentRow, known: Known | None = None) -> Facts:
+    async def facts(self, row: ObjectRow, known: Known | None = None) -> Facts:
         """Gather everything that decides about one object.
 
         Args:
@@ -278,7 +281,7 @@ class Retention:
         if hold.key is None:
             await self._settle_all(self._rows(hold.recorder_id, hold.session_id, hold.from_at, hold.to_at))
             return
-        found = await self.catalog.get_segment(hold.key)
+        found = await self.objects.get(hold.key)
         if found is not None and found.deleted_at is None:
             await self.settle(found)
 
@@ -308,10 +311,10 @@ class Retention:
             if (cursor := page.cursor) is None:
                 return
 
-    async def _settle_all(self, rows: AsyncIterator[SegmentRow]) -> None:
+    async def _settle_all(self, rows: AsyncIterator[ObjectRow]) -> None:
         """Settle many by what is known now; whatever is decided meanwhile settles them again."""
         known = Known()
-        waiting: list[SegmentRow] = []
+        waiting: list[ObjectRow] = []
         async for row in rows:
             waiting.append(row)
             if len(waiting) == SETTLED_AT_ONCE:
@@ -319,34 +322,21 @@ class Retention:
                 waiting = []
         await self._settle_some(waiting, known)
 
-    async def _settle_some(self, rows: list[SegmentRow], known: Known) -> None:
+    async def _settle_some(self, rows: list[ObjectRow], known: Known) -> None:
         if rows:
             await self.facts(rows[0], known)  # what they share is asked for once
             await asyncio.gather(*(self.settle(row, known) for row in rows))
 
-    async def _rows(
+    def _rows(
         self,
         recorder_id: str,
         session_id: str | None,
         from_at: Instant | None = None,
         to_at: Instant | None = None,
-    ) -> AsyncIterator[SegmentRow]:
-        """Read the segments of a session or a span; their order does not change while locks do."""
-        cursor = None
-        until = None if to_at is None else to_at.plus(1)
-        while True:
-            page = await self.catalog.list_segments(
-                recorder_id=recorder_id,
-                session_id=session_id,
-                from_at=None if from_at is None else from_at.plus(-1),
-                to_at=until,
-                cursor=cursor,
-                limit=_PAGE,
-            )
-            for row in page.items:
-                yield row
-            if (cursor := page.cursor) is None:
-                return
+    ) -> AsyncIterator[ObjectRow]:
+        """Read the objects of a session or a span; their order does not change while locks do."""
+        since = None if from_at is None else from_at.plus(-1)
+        return self.objects.of(recorder_id, session_id, since, None if to_at is None else to_at.plus(1))
 
     async def _open_findings(self, recorder_id: str) -> AsyncIterator[Finding]:
         cursor = None
@@ -357,7 +347,7 @@ class Retention:
             if (cursor := page.cursor) is None:
                 return
 
-    async def _lengthen(self, row: SegmentRow, until: Instant) -> None:
+    async def _lengthen(self, row: ObjectRow, until: Instant) -> None:
         try:
             locked = await self.store.retain(row.key, row.version_id, until)
         except Refused:

@@ -19,7 +19,7 @@ from domain.events import RetentionClass
 from domain.findings import Finding
 from policies.model import Keep, Policy
 from policies.retention import retain_until
-from storage.catalog.rows import ExpiryRow, HoldRow, SegmentRow
+from storage.catalog.rows import ExpiryRow, HoldRow, ObjectRow
 from storage.retention.standing import Standing
 
 DAY_MS = 86_400_000
@@ -60,7 +60,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         expiry: Where it stands on the lists of what has come to its end.
     """
 
-    row: SegmentRow
+    row: ObjectRow
     policy: Policy | None
     standing: Standing
     holds: tuple[HoldRow, ...] = ()

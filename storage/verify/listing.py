@@ -14,8 +14,7 @@ from storage.verify.books import PREFIX, is_ours
 from storage.verify.fault import LEDGER, Fault
 from storage.verify.owed import GRACE_MS
 
-_SEGMENTS = f"{ROOT}/"
-_UPLOADS = f"{UPLOADS}/"
+_FOOTAGE = (f"{ROOT}/", f"{UPLOADS}/")
 _PROBES = "probe/"
 
 
@@ -25,7 +24,7 @@ class Listing:
     Args:
         store: To be walked through.
         clock: For the age of what is not known.
-        knows: Tells whether the ledger has a segment of a key.
+        knows: Tells whether the ledger has footage of a key.
     """
 
     def __init__(self, store: ObjectStore, clock: Clock, knows: Callable[[str], bool]) -> None:
@@ -49,10 +48,8 @@ class Listing:
     async def _check(self, listed: Listed) -> list[Fault]:
         if listed.key.startswith(PREFIX) and is_ours(listed.key):
             return await self._of_ledger(listed.key)
-        if listed.key.startswith(_PROBES) or (listed.key.startswith(_SEGMENTS) and self._knows(listed.key)):
+        if listed.key.startswith(_PROBES) or (listed.key.startswith(_FOOTAGE) and self._knows(listed.key)):
             return []
-        if listed.key.startswith(_UPLOADS) and self._knows(listed.key):
-            return await self._of_upload(listed.key)
         if self._is_young(listed.modified_at):
             self.pending += 1
             return []
@@ -78,26 +75,6 @@ class Listing:
             found.append(Fault("altered", key, "its bytes are not those that the store took"))
         elif head.retain_until is None or head.retain_until < self._clock.now():
             found.append(Fault("unlocked", key, f"locked until {head.retain_until}"))
-        return found
-
-    async def _of_upload(self, key: str) -> list[Fault]:
-        """Check a file that was delivered later: its key names its hash."""
-        found: list[Fault] = []
-        whole = hashlib.sha256()
-        try:
-            versions = await self._store.versions(key)
-            first = versions[0].version_id
-            head = await self._store.head(key, first)
-            await self._store.feed(key, first, whole.update)
-        except IntegrityError as error:
-            return [Fault("altered", key, str(error), _recorder(key))]
-        if len(versions) > 1:
-            found.append(Fault("hidden", key, f"{len(versions)} versions where one was written", _recorder(key)))
-        if whole.hexdigest() != key.rpartition("/")[2].partition(".")[0]:
-            detail = f"its bytes have SHA-256 {whole.hexdigest()}, and its key names another"
-            found.append(Fault("altered", key, detail, _recorder(key)))
-        if head is None or head.retain_until is None:
-            found.append(Fault("unlocked", key, "not locked", _recorder(key)))
         return found
 
 

@@ -11,7 +11,7 @@ import msgspec
 from domain.clock import Clock, Instant
 from domain.errors import IntegrityError, InvalidInput, StoreUnavailable
 from policies.local import Rulebook
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow, SegmentRow
 from storage.manifest import Manifest
 from storage.objects.port import Head, ObjectStore, Version
 from storage.verify.fault import Fault, FaultName
@@ -42,7 +42,7 @@ class ObjectCheck:
         self._clock = clock
         self._held = held
 
-    async def run(self, row: SegmentRow, session: SessionFacts) -> list[Fault]:
+    async def run(self, row: ObjectRow, session: SessionFacts) -> list[Fault]:
         """Check one object.
 
         Raises:
@@ -57,7 +57,7 @@ class ObjectCheck:
         except InvalidInput as error:
             return [_fault("missing", row, f"nothing can be stored under what the ledger names: {error}")]
 
-    async def _check(self, row: SegmentRow, session: SessionFacts) -> list[Fault]:
+    async def _check(self, row: ObjectRow, session: SessionFacts) -> list[Fault]:
         versions = await self._store.versions(row.key)
         found = _hidden(row, versions)
         is_there = any(one.version_id == row.version_id and not one.is_delete_marker for one in versions)
@@ -76,7 +76,7 @@ class ObjectCheck:
             found.append(_fault("altered", row, str(error)))
         return found
 
-    def _missing(self, row: SegmentRow, session: SessionFacts) -> list[Fault]:
+    def _missing(self, row: ObjectRow, session: SessionFacts) -> list[Fault]:
         intent = session.deleted(row).intent
         if intent is None:
             return [_fault("missing", row, f"version {row.version_id or 'of this key'} is not in the store")]
@@ -84,7 +84,7 @@ class ObjectCheck:
             return []  # its receipt is on the way
         return [_fault("missing", row, f"its deletion began at {intent}, and has no receipt")]
 
-    async def _protection(self, row: SegmentRow, session: SessionFacts, head: Head) -> list[Fault]:
+    async def _protection(self, row: ObjectRow, session: SessionFacts, head: Head) -> list[Fault]:
         wanted = owed(row, session, self._held, self._book, self._clock.now())
         found = []
         locked = head.retain_until or Instant(0)
@@ -103,21 +103,22 @@ class ObjectCheck:
             found.append(_fault("mistagged", row, "; ".join(wrong)))
         return found
 
-    async def _content(self, row: SegmentRow) -> list[Fault]:
-        manifest, why = await self._manifest(row)
+    async def _content(self, row: ObjectRow) -> list[Fault]:
+        """Read it once. Only a segment says what it is made of; a file that was delivered is its bytes."""
+        manifest, why = await self._manifest(row) if isinstance(row, SegmentRow) else (None, "")
         scan = Scan(manifest)
         await self._store.feed(row.key, row.version_id, scan.take)
         scan.finish()
-        if scan.sha256 == row.sha256 and manifest is not None and not scan.broken:
-            return [] if _is_of(manifest, row) else [_fault("altered", row, "its manifest is of other footage")]
         details = [why] if why else []
         if scan.sha256 != row.sha256:
             details.append(f"{scan.size} bytes with SHA-256 {scan.sha256}, not {row.bytes} with {row.sha256}")
+        if isinstance(row, SegmentRow) and manifest is not None and not (details or scan.broken):
+            return [] if _is_of(manifest, row) else [_fault("altered", row, "its manifest is of other footage")]
         if scan.broken:
             details.append(f"not as they were: fragments {_listed(scan.broken)}")
-        return [_fault("altered", row, "; ".join(details))]
+        return [_fault("altered", row, "; ".join(details))] if details else []
 
-    async def _manifest(self, row: SegmentRow) -> tuple[Manifest | None, str]:
+    async def _manifest(self, row: ObjectRow) -> tuple[Manifest | None, str]:
         try:
             return await manifest_of(self._store, row.key, row.version_id, row.bytes), ""
         except IntegrityError as error:
@@ -149,7 +150,7 @@ def _one_each(found: list[Fault]) -> list[Fault]:
     return list(merged.values())
 
 
-def _hidden(row: SegmentRow, versions: list[Version]) -> list[Fault]:
+def _hidden(row: ObjectRow, versions: list[Version]) -> list[Fault]:
     others = [one for one in versions if one.version_id != row.version_id]
     if not others:
         return []
@@ -157,7 +158,7 @@ def _hidden(row: SegmentRow, versions: list[Version]) -> list[Fault]:
     return [_fault("hidden", row, f"beside version {row.version_id} stands {', '.join(kinds)}")]
 
 
-def _differs(row: SegmentRow, head: Head) -> list[Fault]:
+def _differs(row: ObjectRow, head: Head) -> list[Fault]:
     if (head.size, head.sha256) == (row.bytes, row.sha256):
         return []
     return [_fault("altered", row, f"the store says {head.size} bytes with SHA-256 {head.sha256}")]
@@ -177,5 +178,5 @@ def _listed(numbers: list[int]) -> str:
     return shown if len(numbers) <= 10 else f"{shown} and {len(numbers) - 10} more"
 
 
-def _fault(name: FaultName, row: SegmentRow, detail: str) -> Fault:
+def _fault(name: FaultName, row: ObjectRow, detail: str) -> Fault:
     return Fault(name, row.key, detail, row.recorder_id)

@@ -12,9 +12,9 @@ from domain.clock import Instant
 from domain.errors import IntegrityError
 from policies.local import Rulebook
 from policies.retention import retain_until
-from storage.catalog.rows import DecisionRow, HoldRow, SegmentRow
+from storage.catalog.rows import DecisionRow, HoldRow, ObjectRow, SegmentRow
 from storage.ledger.entry import Entry
-from storage.ledger.segment import row_of
+from storage.ledger.footage import is_stored, row_of
 from storage.retention import holds
 from storage.retention.entries import decision_of, hold_of, release_of
 from storage.retention.rules import DAY_MS, LONGEST_MS, Facts, due_at, must_stay, tag_of
@@ -46,7 +46,7 @@ class Held:
             for one in holds.lifted(event, known.values()):
                 self._lifted.setdefault(event.recorder_id, {}).setdefault(one, entry.at)
 
-    def on(self, row: SegmentRow) -> list[HoldRow]:
+    def on(self, row: ObjectRow) -> list[HoldRow]:
         """Return the holds that stand on an object."""
         lifted = self._lifted.get(row.recorder_id, {})
         known = self._holds.get(row.recorder_id, {}).values()
@@ -61,14 +61,14 @@ class Deleted(NamedTuple):
 
 
 class SessionFacts:
-    """What the ledger says of one session: its segments, what was decided about it, its gaps, what was deleted.
+    """What the ledger says of one session: its objects, what was decided about it, its gaps, what was deleted.
 
     Args:
         entries: Of the session, in the ledger's order.
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self.segments: list[SegmentRow] = []
+        self.objects: list[ObjectRow] = []
         self.gaps: list[Entry] = []
         self.decisions: list[DecisionRow] = []
         self._deleted: dict[tuple[str, str], Deleted] = {}
@@ -79,8 +79,8 @@ class SessionFacts:
 
     def _take(self, entry: Entry) -> None:
         match entry.kind:
-            case "segment":
-                self.segments.append(row_of(entry))
+            case "segment" | "backfill" if is_stored(entry):
+                self.objects.append(row_of(entry))
             case "gap":
                 self.gaps.append(entry)
             case "class":
@@ -88,7 +88,12 @@ class SessionFacts:
             case "deletion":
                 self._take_deletion(entry)
 
-    def deleted(self, row: SegmentRow) -> Deleted:
+    @property
+    def segments(self) -> list[SegmentRow]:
+        """Objects of live footage."""
+        return [row for row in self.objects if isinstance(row, SegmentRow)]
+
+    def deleted(self, row: ObjectRow) -> Deleted:
         """Return what is said of an object's deletion."""
         return self._deleted.get((row.key, row.version_id), Deleted(None, None))
 
@@ -119,7 +124,7 @@ class Owed(msgspec.Struct, frozen=True):
     tags: dict[str, str]
 
 
-def owed(row: SegmentRow, session: SessionFacts, held: Held, book: Rulebook, now: Instant) -> Owed:
+def owed(row: ObjectRow, session: SessionFacts, held: Held, book: Rulebook, now: Instant) -> Owed:
     """Return what the store must have for an object now.
 
     Args:
@@ -148,7 +153,7 @@ def owed(row: SegmentRow, session: SessionFacts, held: Held, book: Rulebook, now
     return Owed(locked, any(now >= at.plus(GRACE_MS) for at in since), tags)
 
 
-def _by_policy(facts: Facts, row: SegmentRow) -> Instant:
+def _by_policy(facts: Facts, row: ObjectRow) -> Instant:
     if facts.policy is None:
         return row.retain_until
     return max(retain_until(row.to_at, facts.policy), due_at(facts) or row.retain_until)

@@ -77,7 +77,7 @@ class State:
         self._database.execute("UPDATE sessions SET segments = 0, bytes = 0")
 
     def add(self, segments: Iterable[tuple[str, str, str, int]]) -> None:
-        """Note segments: key, recorder, session, bytes."""
+        """Note objects: key, recorder, session, bytes."""
         rows = list(segments)
         self._database.execute("BEGIN")
         self._database.executemany("INSERT OR IGNORE INTO keys VALUES (?)", [(self._digest(row[0]),) for row in rows])
@@ -88,12 +88,8 @@ class State:
         )
         self._database.execute("COMMIT")
 
-    def note(self, keys: Iterable[str]) -> None:
-        """Note keys of objects that are checked where they are listed."""
-        self._database.executemany("INSERT OR IGNORE INTO keys VALUES (?)", [(self._digest(key),) for key in keys])
-
     def knows(self, key: str) -> bool:
-        """Tell whether a segment of this key was noted."""
+        """Tell whether an object of this key was noted."""
         return (
             self._database.execute("SELECT 1 FROM keys WHERE digest = ?", (self._digest(key),)).fetchone() is not None
         )

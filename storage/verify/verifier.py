@@ -1,8 +1,9 @@
 """A whole check, in the steps of docs/design/verification.md.
 
 1. **Books.** The ledger against itself, its checkpoints and their copies (`books`).
-2. **Survey.** One pass over its entries: against those in the evidence store; which segments there are, which holds.
-3. **Objects.** Session by session, each segment against the store (`objects`), and the holes between them (`gaps`).
+2. **Survey.** One pass over its entries: against those in the evidence store; which objects there are, which holds.
+3. **Objects.** Session by session, each segment and each file that was delivered later against the store (`objects`),
+   and the holes between segments (`gaps`).
 4. **Listing.** What the store has, against what the ledger knows (`listing`).
 
 Nothing is kept in memory that grows with the store but the holds; the keys that were seen are in a file (`state`). A
@@ -23,12 +24,12 @@ from cryptography.x509 import Certificate
 from domain.clock import Clock
 from domain.errors import IntegrityError
 from policies.local import Rulebook, default
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow, SegmentRow
 from storage.ledger.entry import Entry, decode
+from storage.ledger.footage import is_stored, row_of
 from storage.ledger.ledger import Ledger
 from storage.ledger.note import VerifierKey
 from storage.ledger.places import Place
-from storage.ledger.segment import row_of
 from storage.ledger.statements import Row
 from storage.objects.port import ObjectStore
 from storage.verify.books import Books, Written
@@ -58,7 +59,7 @@ class Scope(msgspec.Struct, frozen=True):
     recorder_id: str | None = None
 
     def covers(self, entry: Entry) -> bool:
-        """Tell whether a segment's entry is in it."""
+        """Tell whether an object's entry is in it."""
         return self.session_id in {None, entry.session_id} and self.recorder_id in {None, entry.recorder_id}
 
     def __str__(self) -> str:
@@ -86,7 +87,7 @@ class Summary(msgspec.Struct, kw_only=True):
 
     Attributes:
         entries: Entries of the ledger.
-        objects: Segments that were looked for.
+        objects: Segments and delivered files that were looked for.
         bytes: Their size.
         pending: Objects so young that their entry may be on its way.
         faults: Faults found.
@@ -229,13 +230,12 @@ class Verifier:
     async def _note(self, entries: AsyncIterator[Entry], scope: Scope, state: State) -> None:
         rows = []
         async for entry in entries:
-            if entry.kind == "segment" and scope.covers(entry):
-                rows += [row for row in [_segment(entry)] if row is not None]
-            elif entry.kind == "backfill" and "key" in entry.body:
-                state.note([str(entry.body["key"])])
+            if is_stored(entry) and scope.covers(entry):
+                rows += [row for row in [_row(entry)] if row is not None]
         state.add((row.key, row.recorder_id, row.session_id, row.bytes) for row in rows)
         if scope != Scope():
-            self._folders |= {f"{row.key.rpartition('/')[0]}/" for row in rows}
+            # What was delivered lies in one folder with what was delivered of other sessions.
+            self._folders |= {f"{row.key.rpartition('/')[0]}/" for row in rows if isinstance(row, SegmentRow)}
 
     async def _entries(self, start: int, end: int) -> AsyncIterator[Entry]:
         async for row in self._rows(start, end):
@@ -275,7 +275,7 @@ class Verifier:
                 state.checked(session.number, 0, 0, gaps)
                 for fault in gaps:
                     yield fault
-            rows = facts.segments[session.done :]
+            rows = facts.objects[session.done :]
             done = session.done
             for begin in range(0, len(rows), WINDOW_SEGMENTS):
                 window = rows[begin : begin + WINDOW_SEGMENTS]
@@ -295,10 +295,10 @@ class Verifier:
         lines = await self._ledger.of_session(session.recorder_id, session.session_id)
         return SessionFacts(entry for index, line in lines if (entry := _decoded(line)) is not None)
 
-    async def _check_window(self, rows: Sequence[SegmentRow], facts: SessionFacts) -> list[Fault]:
+    async def _check_window(self, rows: Sequence[ObjectRow], facts: SessionFacts) -> list[Fault]:
         limit = asyncio.Semaphore(self._store.blocking.threads)
 
-        async def check(row: SegmentRow) -> list[Fault]:
+        async def check(row: ObjectRow) -> list[Fault]:
             async with limit:
                 return await self._objects.run(row, facts)
 
@@ -326,7 +326,7 @@ def _decoded(line: bytes) -> Entry | None:
         return None
 
 
-def _segment(entry: Entry) -> SegmentRow | None:
+def _row(entry: Entry) -> ObjectRow | None:
     try:
         return row_of(entry)
     except IntegrityError as error:

@@ -198,11 +198,11 @@ class Writer:
         """Bytes that a power cut would take."""
         return self.at - self._safe
 
-    def write(self, data: memoryview, hashes: list[Any]) -> None:
+    def write(self, data: bytes | memoryview, hashes: list[Any]) -> None:
         """Append, and add to each hash."""
         for one in hashes:
             one.update(data)
-        left = data
+        left = memoryview(data)
         while left:
             written = os.write(self._descriptor, left)
             left = left[written:]

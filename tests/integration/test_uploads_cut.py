@@ -110,7 +110,7 @@ async def check_store(tmp_path: Path, folder: Path, sent: list[bytes]) -> None:
             shelf.open()
             worker = BackfillWorker(here.bus, backfill, shelf, lambda _: "wucheng", SystemClock(), expires_s=3600)
             assert await worker.round()
-        rows = await uploads.of("rec-1")
+        rows = (await uploads.page(recorder_id="rec-1")).items
         assert sorted(row.sha256 for row in rows) == sorted(hashlib.sha256(data).hexdigest() for data in sent)
         assert len([one async for one in here.store.list("uploads/")]) == len(sent)
         for row in rows:

@@ -18,7 +18,7 @@ from domain.ids import finding_id
 from domain.settings import Settings
 from policies.retention import retain_until
 from storage.catalog.catalog import Catalog
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow, SegmentRow
 from storage.ledger.entry import Entry, decode
 from storage.ledger.ledger import Ledger
 from storage.objects.connect import connect
@@ -130,11 +130,11 @@ class RetentionHouse:
         await self.catalog.add_segment(row)
         return row
 
-    async def head(self, row: SegmentRow) -> Head | None:
+    async def head(self, row: ObjectRow) -> Head | None:
         """What the store has."""
         return await self.store.head(row.key, row.version_id)
 
-    async def held(self, *rows: SegmentRow) -> list[bool]:
+    async def held(self, *rows: ObjectRow) -> list[bool]:
         """Which of them are under legal hold."""
         heads = [await self.head(row) for row in rows]
         return [head.legal_hold for head in heads if head is not None]

@@ -12,7 +12,7 @@ import pytest
 from domain.clock import Instant
 from storage.catalog.catalog import Catalog
 from storage.catalog.register import Register
-from storage.catalog.rows import DecisionRow, ExpiryRow, HoldRow, ReleaseRow, SegmentRow
+from storage.catalog.rows import DecisionRow, ExpiryRow, HoldRow, ObjectRow, ReleaseRow, SegmentRow
 
 T0 = Instant.parse("2026-05-04T08:00:00+08:00")
 
@@ -132,7 +132,7 @@ async def test_what_lapses_is_listed_in_pages_and_a_lock_only_grows(catalog: Cat
     for row in rows:
         await catalog.add_segment(row)
     wanted = [rows[1], rows[2], rows[3], rows[0]]
-    found: list[SegmentRow] = []
+    found: list[ObjectRow] = []
     while some := await register.lapsing(T0.plus(50), found[-1] if found else None, limit=1):
         found += some
     assert found == wanted

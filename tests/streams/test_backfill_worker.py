@@ -76,7 +76,7 @@ async def test_a_file_that_takes_long_keeps_only_its_own_recorder_waiting(tmp_pa
         running = asyncio.create_task(worker.run())
 
         async def stored(recorder_id: str, count: int) -> bool:
-            return len(await uploads.of(recorder_id)) == count
+            return len((await uploads.page(recorder_id=recorder_id)).items) == count
 
         async def at_gate() -> bool:
             return bool(backfill.at_gate)

@@ -263,7 +263,7 @@ async def test_a_delivered_file_is_stored_as_it_came_and_told_of_last(desk: Desk
     assert (await send(desk.http, data)).status_code == 204
     async with site(tmp_path) as here:
         assert await worker_of(here, desk.shelf).round()
-        (row,) = await Uploads(here.catalog).of("rec-1")
+        (row,) = (await Uploads(here.catalog).page(recorder_id="rec-1")).items
         (event,) = await backfills(here)
         entries = [decode(line) async for _, line in here.ledger.read()]
         head = await here.store.head(row.key, row.version_id)
@@ -292,7 +292,7 @@ async def test_the_same_file_delivered_twice_is_stored_once(desk: Desk, tmp_path
         await send(desk.http, data)
         await send(desk.http, data)
         await worker.round()
-        assert len(await Uploads(here.catalog).of("rec-1")) == 1
+        assert len((await Uploads(here.catalog).page(recorder_id="rec-1")).items) == 1
         assert [listed.key async for listed in here.store.list("uploads/")] == [
             f"uploads/rec-1/{hashlib.sha256(data).hexdigest()}.mp4"
         ]
@@ -320,7 +320,7 @@ async def test_a_crash_after_any_step_changes_nothing(desk: Desk, tmp_path: Path
             worker = worker_of(here, desk.shelf)
         assert await worker.round()
         assert await here.ledger.size() == 1
-        assert len(await Uploads(here.catalog).of("rec-1")) == 1
+        assert len((await Uploads(here.catalog).page(recorder_id="rec-1")).items) == 1
         assert files(desk.shelf.ready, "*") == []
 
 
@@ -407,7 +407,7 @@ async def test_a_station_copies_and_the_file_is_stored(station: Station, tmp_pat
     assert files(station.root / "rec-1" / "s1", "*") == []
     async with site(tmp_path) as here:
         assert await worker_of(here, station.shelf).round()
-        (row,) = await Uploads(here.catalog).of("rec-1", "s1")
+        (row,) = (await Uploads(here.catalog).page(recorder_id="rec-1", session_id="s1")).items
         assert await here.store.get(row.key) == data
     assert (row.via, row.from_at, row.to_at) == ("folder", Instant.parse(FROM), Instant.parse(TO))
 
@@ -454,7 +454,7 @@ async def test_a_check_of_all_evidence_knows_what_was_delivered_and_reads_it(des
     await send(desk.http, mp4(40))
     async with site(tmp_path) as here:
         await worker_of(here, desk.shelf).round()
-        (row,) = await Uploads(here.catalog).of("rec-1")
+        (row,) = (await Uploads(here.catalog).page(recorder_id="rec-1")).items
         assert await faults_of_uploads(here) == []
         stored = tmp_path / "store" / "objects" / row.key
         stored.chmod(0o600)
@@ -466,11 +466,12 @@ async def test_a_catalogue_made_anew_knows_what_was_delivered(desk: Desk, tmp_pa
     await send(desk.http, mp4(42))
     async with site(tmp_path) as here:
         await worker_of(here, desk.shelf).round()
-        (row,) = await Uploads(here.catalog).of("rec-1")
+        (row,) = (await Uploads(here.catalog).page(recorder_id="rec-1")).items
         anew = await type(here.catalog).connect(f"sqlite:///{tmp_path}/anew.db")
         try:
             made = await rebuild(anew, here.store, here.ledger, Instant(0))
             assert (made.uploads, made.absent) == (1, [])
-            assert await Uploads(anew).of("rec-1") == [msgspec.structs.replace(row, stored_at=row.delivered_at)]
+            (again,) = (await Uploads(anew).page(recorder_id="rec-1")).items
+            assert again == msgspec.structs.replace(row, stored_at=row.delivered_at)
         finally:
             await anew.close()
