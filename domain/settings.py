@@ -55,6 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             the guide.
         calendar_files: TOML files with the holiday notices of further years, comma-separated; see the guide.
         recorders: TOML file of registrations (`[[recorder]]`) that are published at start; none where empty.
+        camera_networks: Networks that cameras of sites may be in, comma-separated (`10.0.0.0/8`): whoever registers one
+            has its address looked at from here, and must not learn of other networks by it.
+        monitoring_review: Cameras of sites are electronic monitoring equipment (行政处罚法第四十一条): before use they
+            are reviewed in law and technology, marked and published, and let into use by another person than the one
+            who entered their papers.
         http: `host:port` of this process's HTTP service (console, WHIP, API, metrics); port 0 takes a free one.
         console_url: How browsers reach the console, `https://host[:port]`; taken from each request where empty. Links
             that are sent to people begin with it.
@@ -161,6 +166,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy_files: str = ""
     calendar_files: str = ""
     recorders: str = ""
+    camera_networks: str = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7"
+    monitoring_review: bool = False
     http: str = "127.0.0.1:8600"
     console_url: str = ""
     trusted_proxies: str = ""

@@ -46,8 +46,8 @@ def main() -> None:
     listener = Listener()
     # Modules that libraries load when they first need them could not be opened later.
     listener.hear(np.full(RATE, 0.1, np.float32), listen=True)
-    rehearsed = decode(recording(), look=True, hear=True)
-    if rehearsed.picture is None or rehearsed.samples is None:
+    rehearsed = decode(recording(), look=True, hear=True, show=True)
+    if rehearsed.picture is None or not rehearsed.jpeg or rehearsed.samples is None:
         sys.exit(f"cannot decode: {rehearsed.problems}")
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     confine()
@@ -78,13 +78,13 @@ def _read(jobs: BinaryIO) -> Job | None:
 
 def _answer(job: Job, listener: Listener) -> Seen:
     try:
-        found = decode(job.data, look=job.look, hear=job.hear or job.listen)
+        found = decode(job.data, look=job.look, hear=job.hear or job.listen, show=job.show)
     except InvalidMedia as error:
         return Seen(problems=[str(error)[:500]])
     except MemoryError:
         return Seen(problems=["more memory than allowed"])
     sound = listener.hear(found.samples, listen=job.listen) if found.samples is not None else None
-    return Seen(found.picture, sound, [problem[:500] for problem in found.problems])
+    return Seen(found.picture, sound, [problem[:500] for problem in found.problems], found.jpeg)
 
 
 if __name__ == "__main__":

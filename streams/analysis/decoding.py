@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidMedia
 from streams.analysis.tiles import tiles_of
-from streams.analysis.wire import MAX_PICTURE_HEIGHT, PICTURE_WIDTH, Picture
+from streams.analysis.wire import MAX_JPEG_BYTES, MAX_PICTURE_HEIGHT, PICTURE_WIDTH, Picture
 
 CODECS: Final = frozenset({"h264", "hevc", "aac", "pcm_alaw", "pcm_mulaw", "opus", "libopus"})
 """Decoders that may run, whatever a file asks for."""
 SOUND_RATE: Final = 16_000
 MAX_SOUND_S: Final = 60
+SHOWN_WIDTH: Final = 1280
+"""Of a picture for people."""
 MAX_PIXELS: Final = 8192 * 4352
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
 _OPTIONS: Final = {"codec_whitelist": "none", "format_whitelist": "mov", "protocol_whitelist": ""}
@@ -32,29 +34,31 @@ class Decoded(NamedTuple):
         picture: Its first keyframe.
         samples: Sound, mono, 16 kHz, float32 from −1 to 1, shape (samples,).
         problems: What could not be decoded, and why.
+        jpeg: The keyframe for people, where asked for.
     """
 
     picture: Picture | None
     samples: NDArray[np.float32] | None
     problems: list[str]
+    jpeg: bytes = b""
 
 
-def decode(data: bytes, *, look: bool, hear: bool) -> Decoded:
-    """Decode a fragment as far as asked.
+def decode(data: bytes, *, look: bool, hear: bool, show: bool = False) -> Decoded:
+    """Decode a fragment as far as asked; `show` only where it is looked at.
 
     Raises:
         InvalidMedia: It is no MP4, or what is in it is not on the list of codecs.
     """
     try:
         with av.open(io.BytesIO(data), "r", format="mov", options=dict(_OPTIONS)) as container:
-            return _decoded(container, look=look, hear=hear)
+            return _decoded(container, look=look, hear=hear, show=show)
     except (av.FFmpegError, ValueError, IndexError) as error:
         msg = f"{type(error).__name__}: {error}"
         raise InvalidMedia(msg) from error
 
 
-def _decoded(container: Any, *, look: bool, hear: bool) -> Decoded:
-    eye = _Eye(container.streams.video[0]) if look and container.streams.video else None
+def _decoded(container: Any, *, look: bool, hear: bool, show: bool) -> Decoded:
+    eye = _Eye(container.streams.video[0], show=show) if look and container.streams.video else None
     ear = _Ear(container.streams.audio[0]) if hear and container.streams.audio else None
     organs = {organ.stream.index: organ for organ in (eye, ear) if organ is not None}
     if not organs:
@@ -64,7 +68,8 @@ def _decoded(container: Any, *, look: bool, hear: bool) -> Decoded:
         if ear is None and eye is not None and eye.done:
             break
     problems = [organ.problem for organ in organs.values() if organ.problem]
-    return Decoded(eye.picture if eye else None, ear.samples() if ear else None, problems)
+    jpeg = eye.jpeg if eye else b""
+    return Decoded(eye.picture if eye else None, ear.samples() if ear else None, problems, jpeg)
 
 
 def _admitted(stream: Any) -> Any:
@@ -80,9 +85,11 @@ def _admitted(stream: Any) -> Any:
 class _Eye:
     """Takes the first keyframe and nothing else."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, show: bool) -> None:
         self.stream = _admitted(stream)
         self.picture: Picture | None = None
+        self.jpeg = b""
+        self._show = show
         self.problem = ""
         self.done = False
         if not 0 < stream.width * stream.height <= MAX_PIXELS:
@@ -101,6 +108,7 @@ class _Eye:
             return
         if frames:
             self.picture = measure(frames[0])
+            self.jpeg = drawn(frames[0]) if self._show else b""
         else:
             self.problem = "picture: a keyframe without a picture"
 
@@ -150,6 +158,16 @@ def measure(frame: Any) -> Picture:
     small = np.asarray(cv2.resize(luma, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
     colour = sum(float(np.abs(_plane(plane)[::4, ::4].astype(np.int16) - 128).mean()) for plane in frame.planes[1:3])
     return Picture(float(cv2.mean(luma)[0]), contrast(small), colour / 2, height, small.tobytes())
+
+
+def drawn(frame: Any) -> bytes:
+    """Return a decoded picture as JPEG, at most `SHOWN_WIDTH` wide; nothing where it comes out too large."""
+    width = min(frame.width, SHOWN_WIDTH) // 2 * 2
+    height = max(2, round(frame.height * width / frame.width) // 2 * 2)
+    picture = frame.to_ndarray(format="bgr24", width=width, height=height)
+    encoded, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    jpeg = data.tobytes() if encoded else b""
+    return jpeg if len(jpeg) <= MAX_JPEG_BYTES else b""
 
 
 def contrast(small: NDArray[np.uint8]) -> float:

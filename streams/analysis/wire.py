@@ -12,6 +12,7 @@ MAX_JOB_BYTES: Final = 9 * 1024 * 1024
 """The largest record of the log, with room."""
 MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
 PICTURE_WIDTH: Final = 480
+MAX_JPEG_BYTES: Final = 1_000_000
 MAX_PICTURE_HEIGHT: Final = 1920
 """Of a picture scaled to `PICTURE_WIDTH`; no camera's is four times as high as wide."""
 
@@ -24,12 +25,14 @@ class Job(msgspec.Struct, frozen=True, array_like=True):
         look: Decode its first keyframe.
         hear: Measure the level of its sound.
         listen: Find speech in it besides.
+        show: Give the keyframe back as a picture for people, too.
     """
 
     data: bytes
     look: bool
     hear: bool
     listen: bool
+    show: bool = False
 
 
 class Picture(msgspec.Struct, frozen=True, array_like=True):
@@ -69,11 +72,13 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
         picture: None where not asked for, without keyframe, or not decodable.
         sound: None where not asked for, without sound, or not decodable.
         problems: What could not be decoded, and why.
+        jpeg: The keyframe for people; empty where not asked for, or not decodable.
     """
 
     picture: Picture | None = None
     sound: Sound | None = None
     problems: list[str] = []
+    jpeg: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -104,6 +109,9 @@ def unpack_seen(body: bytes) -> Seen:
         ValueError: A picture of a wrong size.
     """
     seen = _seen_decoder.decode(body)
+    if seen.jpeg and (len(seen.jpeg) > MAX_JPEG_BYTES or not seen.jpeg.startswith(b"\xff\xd8\xff")):
+        msg = f"{len(seen.jpeg)} bytes that are no picture"
+        raise ValueError(msg)
     picture = seen.picture
     if picture is not None:
         size = picture.height * PICTURE_WIDTH

@@ -172,6 +172,10 @@ class CaptureClock:
             self.reports_refused += 1
             self._feed.forget()
 
+    def sender_s(self, pts: int) -> float | None:
+        """Return a moment by the sender's own clock, seconds since 1970; None where it has not told it yet."""
+        return None if self._report is None else self._report[1] + (pts - self._report[0]) / self._rate
+
     def captured_at(self, pts: int, arrival_s: float, arrival: Instant) -> Instant:
         """Return when a unit was captured.
 

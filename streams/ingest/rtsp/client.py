@@ -12,7 +12,7 @@ from domain.clock import Clock, SystemClock
 from domain.errors import InvalidInput, InvalidMedia, NotAuthorized, Unavailable
 from streams.ingest.rtsp import tls
 from streams.ingest.rtsp.auth import Authenticator
-from streams.ingest.rtsp.dialogue import Dialogue, Redirected
+from streams.ingest.rtsp.dialogue import Dialogue, Redirected, ServerRefused
 from streams.ingest.rtsp.options import RtspOptions, Transport
 from streams.ingest.rtsp.protocol import RtspProtocol
 from streams.ingest.rtsp.receiver import FeedReceiver
@@ -28,7 +28,13 @@ _GOODBYE_AFTER_S: Final = 1.0
 _DEFAULTS: Final = RtspOptions()
 
 
-async def run(url: str, sink: Sink, options: RtspOptions = _DEFAULTS, clock: Clock | None = None) -> None:
+async def run(
+    url: str,
+    sink: Sink,
+    options: RtspOptions = _DEFAULTS,
+    clock: Clock | None = None,
+    receiver: FeedReceiver | None = None,
+) -> None:
     """Pull a camera until it fails or the task is cancelled.
 
     Args:
@@ -36,6 +42,7 @@ async def run(url: str, sink: Sink, options: RtspOptions = _DEFAULTS, clock: Clo
         sink: Takes tracks, units and notes.
         options: How to pull.
         clock: Wall and monotonic time.
+        receiver: Of the tracks, for whoever asks it what the sink is not told; only where no redirect is followed.
 
     Raises:
         InvalidInput: The address is none.
@@ -45,14 +52,14 @@ async def run(url: str, sink: Sink, options: RtspOptions = _DEFAULTS, clock: Clo
     """
     target = RtspUrl.parse(url)
     for _ in range(options.max_redirects + 1):
-        pull = _Pull(target, sink, options, clock or SystemClock())
+        pull = _Pull(target, sink, options, clock or SystemClock(), receiver or FeedReceiver(sink))
         try:
             await pull.run()
         except Redirected as redirected:
             target = _follow(target, redirected.location)
             sink.on_note(NoteKind.REDIRECTED, f"redirected to {target.shown}")
     msg = f"{target.shown}: more than {options.max_redirects} redirects"
-    raise Unavailable(msg)
+    raise ServerRefused(msg)
 
 
 def _follow(target: RtspUrl, location: str) -> RtspUrl:
@@ -69,12 +76,12 @@ def _follow(target: RtspUrl, location: str) -> RtspUrl:
 class _Pull:
     """One connection from connect to failure."""
 
-    def __init__(self, url: RtspUrl, sink: Sink, options: RtspOptions, clock: Clock) -> None:
+    def __init__(self, url: RtspUrl, sink: Sink, options: RtspOptions, clock: Clock, receiver: FeedReceiver) -> None:
         self._url = url
         self._sink = sink
         self._options = options
         self._clock = clock
-        self._receiver = FeedReceiver(sink)
+        self._receiver = receiver
         self._dialogue = Dialogue(url, Authenticator(url.credentials), options.user_agent)
         self._udp: dict[int, UdpPair] = {}
         self._channels: dict[int, int] = {}  # track → RTCP channel
@@ -103,9 +110,10 @@ class _Pull:
             async with asyncio.timeout(options.connect_timeout_s):
                 transport, protocol = await asyncio.get_running_loop().create_connection(
                     lambda: RtspProtocol(url.shown, self._receiver, self._clock, options.response_timeout_s),
-                    url.host,
+                    options.address or url.host,
                     url.port,
                     ssl=tls.context(verify=options.tls_verify, pinned=pin is not None) if is_tls else None,
+                    server_hostname=url.host if is_tls else None,
                 )
         except TimeoutError as error:
             msg = f"{url.shown}: no connection within {options.connect_timeout_s:g} s"
@@ -163,7 +171,9 @@ class _Pull:
         track.reorder(limits)
         self._tick_s = _TICK_UDP_S
         remote = (protocol.peer_address(), *agreed.server_ports)
-        self._udp[index].start(track, self._receiver, self._clock, remote, agreed.source)
+        self._udp[index].start(
+            track, self._receiver, self._clock, remote, agreed.source if self._options.follows_source else ""
+        )
 
     def _tick(self, protocol: RtspProtocol) -> None:
         """Do what is due by time; a plain timer, a few times a second."""

@@ -41,6 +41,10 @@ class Redirected(Exception):
         self.location = location
 
 
+class ServerRefused(Unavailable):
+    """The server answers, and says no."""
+
+
 class SetUp(msgspec.Struct, frozen=True):
     """What a SETUP agreed on.
 
@@ -176,7 +180,7 @@ class Dialogue:
         if response.ok:
             return
         msg = f"{self._url.shown} refused {what}: {response.status} {response.reason}".rstrip()
-        raise NotAuthorized(msg) if response.status == 403 else Unavailable(msg)
+        raise NotAuthorized(msg) if response.status == 403 else ServerRefused(msg)
 
     def _note_methods(self, response: Response) -> None:
         offered = ",".join(response.headers.all("public") + response.headers.all("allow"))

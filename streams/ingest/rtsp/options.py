@@ -24,6 +24,8 @@ class RtspOptions(msgspec.Struct, frozen=True):
         tls_verify: Whether an rtsps server's certificate must be valid; cameras mostly sign their own.
         tls_sha256: SHA-256 (hex) of the certificate that it must show, which then need not be valid.
         user_agent: What we call ourselves.
+        address: Connect to this address, which the host's name was found to be; to the host itself where empty.
+        follows_source: Whether RTP over UDP may come from, and feedback go to, another machine that the server names.
         reorder: Waiting for packets over UDP.
     """
 
@@ -36,4 +38,6 @@ class RtspOptions(msgspec.Struct, frozen=True):
     tls_verify: bool = True
     tls_sha256: str | None = None
     user_agent: str = "Liuhen"
+    address: str = ""
+    follows_source: bool = True
     reorder: ReorderLimits = ReorderLimits()

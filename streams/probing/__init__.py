@@ -1,0 +1,1 @@
+"""A look at a camera before it is registered."""
