@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Awaitable, Callable
 from itertools import islice
+from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from dashboards import query
 from dashboards.parts import Parts
-from dashboards.people.guard import declare
-from dashboards.people.rights import Right
+from dashboards.people.guard import SignedIn, declare
+from dashboards.people.rights import Person, Right
 from dashboards.problem import Missing
 from dashboards.query import Cursor, Limit
+from dashboards.stream import EVENTS
 from dashboards.timeline import timeline, whose
 from dashboards.view import view
+from domain.errors import LiuhenError
 from domain.wire import encode
 from storage.catalog.rows import Page
 
 PREFIX = "/api/v1"
+
+Events = Annotated[str | None, Query(max_length=200)]
 
 
 def api_router(parts: Parts) -> APIRouter:
@@ -93,13 +99,38 @@ def api_router(parts: Parts) -> APIRouter:
 
     @router.get("/stream")
     @declare(Right.FLEET_SEE)
-    async def stream(request: Request) -> Response:
-        query.only(request, ())
+    async def stream(
+        request: Request,
+        person: SignedIn,
+        events: Events = None,
+        look: Literal["", "row", "tile"] = "",
+        since: Annotated[str, Query(max_length=40)] = "",
+    ) -> Response:
+        query.only(request, {"events", "look", "since", "lang"})
         hub.check_room()
+        wanted = EVENTS if events is None else frozenset(events.split(","))
+        # A browser that comes back says what it had.
+        since = request.headers.get("last-event-id", since)[:40]
+        how = f"{parts.shell.words(request).code}/{look}" if look else ""
+        told = hub.watch(person, wanted, look=how, since=since, still=_still(parts, request, person))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(hub.watch(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
     return router
+
+
+def _still(parts: Parts, request: Request, person: Person) -> Callable[[], Awaitable[bool]]:
+    """Ask again and again whether who watches is still who they were, and still may."""
+
+    async def ask() -> bool:
+        try:
+            await parts.guard.admit(request, Right.FLEET_SEE)
+        except LiuhenError:
+            return False
+        now: Person = request.state.person
+        return now.account_id == person.account_id and now.duties == person.duties
+
+    return ask
 
 
 def _json(body: msgspec.Struct) -> Response:

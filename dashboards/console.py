@@ -18,16 +18,21 @@ from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
 from dashboards.metrics import FleetCollector
-from dashboards.page import page_router
+from dashboards.pages.people import people_routers
 from dashboards.pages.shell import Shell, static_router
+from dashboards.pages.wall import wall_router
+from dashboards.pages.watch import watch_banner_router
 from dashboards.parts import Parts
 from dashboards.people.audit import Audit
 from dashboards.people.guard import Door, Guard
 from dashboards.people.playing import Playing
+from dashboards.people.rights import Place
 from dashboards.people.viewing import AccessLog
 from dashboards.project import Projector
 from dashboards.projection import Change
 from dashboards.stream import Hub
+from dashboards.wall.wall import Wall
+from dashboards.watch.seen import Seen
 from domain.bus import Bus
 from domain.clock import Clock
 from domain.errors import BusUnavailable
@@ -79,7 +84,9 @@ class Console:
         self._registry, self._bus, self._clock = registry, bus, clock
         self.projector = Projector(bus, clock, state, catalog, self._changed)
         self.fleet = self.projector.fleet
-        self.hub = Hub(self.fleet, clock)
+        shell = Shell(clock)
+        self.wall = Wall(self.fleet, clock, shell, self._place)
+        self.hub = Hub(self.fleet, clock, self._place, self.wall)
         self.pictures = LivePictures(bus, clock)
         self.parts = Parts(
             settings=settings or Settings(),
@@ -96,11 +103,12 @@ class Console:
             office=office,
             guard=Guard(door),
             audit=Audit(ledger, clock),
-            shell=Shell(clock),
+            shell=shell,
             officers=lambda _recorder_id, _at: frozenset(),
         )
         self._recordings = Recordings(catalog, store, self._tell)
         self._playing = Playing(self.parts.place, Granted(office), clock)
+        self._seen = Seen(self.parts.settings, clock, registry)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(self.parts.book)))
 
     def routers(self) -> list[APIRouter]:
@@ -111,7 +119,9 @@ class Console:
             stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock), self._playing),
             live_router(parts),
             static_router(parts.guard),
-            page_router(parts),
+            *people_routers(parts),
+            wall_router(parts, self.wall),
+            watch_banner_router(parts.guard, parts.shell, self._seen),
         ]
 
     def health(self) -> Router:
@@ -133,7 +143,11 @@ class Console:
     async def close(self) -> None:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""
         self.hub.close()
+        await self._seen.close()
         await self.pictures.close()
+
+    def _place(self, recorder_id: str) -> Place:
+        return self.parts.place(recorder_id)
 
     async def _tell(self, recorder_id: str, key: str, fault: IntegrityFault) -> None:
         """Say on the log that a stored object is not what was stored; whoever watches is told in any case."""

@@ -7,6 +7,7 @@ import re
 from fastapi import APIRouter, Request, Response
 
 from dashboards import query
+from dashboards.hls.codecs import media_type
 from dashboards.hls.playback import Recordings
 from dashboards.parts import Parts
 from dashboards.people.guard import Guard, SignedIn, declare
@@ -58,7 +59,8 @@ def stored_router(guard: Guard, recordings: Recordings, access: AccessLog, playi
             data = await recordings.init(row)
         else:
             raise Missing(f"no part {part}")
-        return Response(data, media_type="video/mp4", headers=IMMUTABLE)
+        kind = media_type(data) if part == "init.mp4" else "video/mp4"
+        return Response(data, media_type=kind, headers=IMMUTABLE)
 
     return router
 
@@ -83,6 +85,7 @@ def live_router(parts: Parts) -> APIRouter:
         data = None if ring is None else ring.body(part)
         if data is None:
             raise Missing(f"{part} of {recorder_id} is not, or no longer, here")
-        return Response(data, media_type="video/mp4", headers=IMMUTABLE)
+        kind = media_type(data) if part.startswith("init-") else "video/mp4"
+        return Response(data, media_type=kind, headers=IMMUTABLE)
 
     return router

@@ -21,6 +21,7 @@ from dashboards.words import LANGUAGES, Words, words
 from domain.clock import Clock
 
 LANGUAGE_COOKIE = "liuhen-language"
+LANGUAGE_KEPT_S = 365 * 86_400
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -93,21 +94,37 @@ class Shell:
             template: Name of a file in `templates/`.
             status: Of the answer.
             context: What is filled in, beside `w` (the language's words), `person`, `csrf`, `now` (ms), `path`,
-                `navigation` and `other` (the other language).
+                `navigation`, `other` (the other language) and `turned` (the address of the page in it).
         """
         w = self.words(request)
         person: Person | None = getattr(request.state, "person", None)
+        other = next(code for code in LANGUAGES if code != w.code)
         shared = {
             "w": w,
-            "other": next(code for code in LANGUAGES if code != w.code),
+            "other": other,
             "person": person,
             "csrf": "" if person is None else person.csrf,
             "now": int(self._clock.now()),
             "path": request.url.path,
+            "turned": str(request.url.include_query_params(lang=other).replace(scheme="", netloc="")),
             "navigation": [link for link in NAVIGATION if person is not None and person.may(link.right)],
         }
         text = self._templates.get_template(template).render(shared | context)
-        return Response(text, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+        answer = Response(text, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+        if request.query_params.get("lang") == w.code and request.cookies.get(LANGUAGE_COOKIE) != w.code:
+            answer.set_cookie(
+                LANGUAGE_COOKIE,
+                w.code,
+                max_age=LANGUAGE_KEPT_S,
+                samesite="strict",
+                httponly=True,
+                secure=request.url.scheme == "https",
+            )
+        return answer
+
+    def draw(self, template: str, w: Words, **context: Any) -> str:
+        """Draw a part of a page that is the same for everybody who reads its language."""
+        return self._templates.get_template(template).render({"w": w, **context})
 
     def words(self, request: Request) -> Words:
         """Return the language to draw in: asked for, else chosen before, else the person's own, else Chinese."""

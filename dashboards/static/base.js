@@ -28,45 +28,63 @@ const liuhen = (() => {
     return shown.map(([number, name]) => `${number}${words.separator}${name}`).join(" ");
   }
 
-  /** Counts every element with data-since (ms): its text, or a meter's value; data-ago puts it as "… ago". */
-  function count() {
+  /** Counts every element with data-since (ms) that is in sight: its text, or a meter's value; data-ago: "… ago". */
+  function count(within) {
     const at = now();
-    for (const element of document.querySelectorAll("[data-since]")) {
+    for (const element of (within || document).querySelectorAll("[data-since]")) {
+      if (!within && !element.checkVisibility({ contentVisibilityAuto: true })) continue;
       const seconds = (at - Number(element.dataset.since)) / 1000;
       if (element.tagName === "METER") element.value = seconds;
       else element.textContent = element.dataset.ago ? words.ago.replace("{time}", duration(seconds)) : duration(seconds);
     }
   }
 
-  /** Calls back when the server says that something of this name changed: "fleet", "finding", "alert", … */
+  // -- the stream: one a page, since a browser opens six connections to a place, over all its tabs --------------------
+
+  const RECONNECT_MS = 3000;
+  let stream = null;
+  let due = 0;
+
+  /** Calls back when the server says that something of this name changed: "fleet", "finding", "alert", …; with null
+   *  whenever the stream is new, for what was missed until then. */
   function on(name, callback) {
     if (!listeners.has(name)) listeners.set(name, []);
     listeners.get(name).push(callback);
-    connect();
+    clearTimeout(due);
+    due = setTimeout(connect, 0);
   }
 
-  let stream = null;
-  const bound = new Set();
   function connect() {
-    if (!stream) {
-      stream = new EventSource("/api/v1/stream");
-      stream.addEventListener("open", () => {
-        link.textContent = `● ${words.connected}`;
-        link.classList.remove("lost");
-        for (const callbacks of listeners.values()) for (const callback of callbacks) callback(null);
-      });
-      stream.addEventListener("error", () => {
-        link.textContent = `▲ ${words.disconnected}`;
-        link.classList.add("lost");
-      });
-    }
+    if (stream) stream.close();
+    const address = new URL(words.stream || "/api/v1/stream", location);
+    address.searchParams.set("events", [...listeners.keys()].join(","));
+    address.searchParams.set("lang", words.lang);
+    stream = new EventSource(address);
+    stream.addEventListener("open", () => {
+      say(true);
+      for (const callbacks of listeners.values()) for (const callback of callbacks) callback(null);
+    });
+    stream.addEventListener("error", () => {
+      say(false);
+      if (stream.readyState === EventSource.CLOSED) setTimeout(again, RECONNECT_MS);
+    });
     for (const name of listeners.keys()) {
-      if (bound.has(name)) continue;
-      bound.add(name);
       stream.addEventListener(name, (event) => {
         for (const callback of listeners.get(name)) callback(JSON.parse(event.data));
       });
     }
+  }
+
+  /** The server refused: it is not up yet, has no place, or nobody is signed in any more. */
+  async function again() {
+    const answer = await fetch("/api/v1/recorders?limit=1", { cache: "no-store" }).catch(() => null);
+    if (answer && answer.status === 401) location.reload();
+    else connect();
+  }
+
+  function say(connected) {
+    link.textContent = connected ? `● ${words.connected}` : `▲ ${words.disconnected}`;
+    link.classList.toggle("lost", !connected);
   }
 
   /** Puts a part of the page in place of itself, as the server draws it now; focus and scroll stay. */
@@ -92,7 +110,7 @@ const liuhen = (() => {
     return fetch(address, { method, headers, body: JSON.stringify(value) });
   }
 
-  setInterval(count, 1000);
+  setInterval(() => count(), 1000);
   count();
   return { now, setNow, duration, count, on, replace, send, words };
 })();

@@ -280,24 +280,25 @@ async def test_state_survives_a_restart_and_lag_is_right_at_once(tmp_path: Path)
 
 async def test_the_page_escapes_what_people_call_things_and_runs_nothing_of_theirs(run: Running) -> None:
     evil = "\"><script>alert('x')</script>"
-    params = {"cause": "<img src=x onerror=alert(1)>", "seconds": 3.0}
+    params = {"cause": "<img src=x onerror=alert(1)>", "seconds": 3.0, "from": "<i>"}
     await run.publish(
-        registration("cam-1", name=evil, site_id="<b>"),
+        registration("cam-1", name=evil, site_id="<b>", unit_id="<u>"),
         finding(1, kind="recording.gap", evidence=params, clauses=["<i>W</i>"]),
     )
     await run.written()
-    for path in ("/", "/?lang=en&recorder=cam-1", "/?lang=<x>&recorder=<y>", "/parts/fleet"):
+    for path in ("/", "/?lang=en&unit=<u>", "/?lang=<x>&text=<y>&site=<b>", "/wall"):
         answer = await run.http.get(path)
         assert answer.status_code == 200
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        for bad in ("<script>alert", "<img", "<b>", "<i>", "<x>", "<y>", "style=", "onclick="):
+        for bad in ("<script>alert", "<img", "<b>", "<i>", "<u>", "<x>", "<y>", "style=", "onclick="):
             assert bad not in answer.text
-        assert "&lt;script&gt;" in answer.text
+        assert "&lt;script&gt;" in answer.text or "text=" in path
+    run.http.cookies.clear()
     assert (await run.http.get("/")).text.startswith('<!doctype html>\n<html lang="zh-CN">')
     assert '<html lang="en">' in (await run.http.get("/?lang=en")).text
-    for name, kind in {"console.js": "javascript", "console.css": "css", "icon.svg": "svg"}.items():
+    for name, kind in {"wall.js": "javascript", "wall.css": "css", "icon.svg": "svg"}.items():
         answer = await run.http.get(f"/static/{name}")
         assert kind in answer.headers["content-type"]
         assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")

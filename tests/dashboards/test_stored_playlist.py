@@ -1,7 +1,5 @@
-"""Stored footage watched: a playlist over real segments in a real store, played by Chromium."""
+"""Stored footage watched: a playlist over real segments in a real store."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +11,6 @@ from dashboards.hls.mp4 import take_apart
 from domain.clock import Instant
 from tests.dashboards.feeds import moving_picture
 from tests.dashboards.serving import Served, served
-from tests.services.browser import Browser
 
 START = Instant.parse("2026-05-06T09:00:00.000+08:00")
 
@@ -74,23 +71,3 @@ async def test_what_cannot_be_played_is_said(site: Served) -> None:
             f"/hls/cam-1/playback/{token}/other",
         ):
             assert (await http.get(asked)).status_code == 404
-
-
-@pytest.mark.browser
-async def test_chromium_plays_it_over_the_gap(site: Served, browser: Browser) -> None:
-    await asyncio.to_thread(browser.driver.get, site.url)
-    script = "const v = document.getElementById('video'); v.src = arguments[0]; v.play().catch(() => {})"
-    await asyncio.to_thread(browser.driver.execute_script, script, path(0, 12))
-    look = """const v = document.getElementById('video');
-    return [v.currentTime, v.videoWidth, v.ended, v.error && v.error.message]"""
-    deadline = time.monotonic() + 40
-    while True:
-        at, width, ended, error = await asyncio.to_thread(browser.driver.execute_script, look)
-        assert error is None
-        if ended:
-            break
-        assert time.monotonic() < deadline, f"stuck at {at} s"
-        await asyncio.sleep(0.2)
-    # Chromium leaves out the entries that are gaps, and goes on with what follows them.
-    assert width == 320
-    assert at == pytest.approx(8, abs=0.2)
