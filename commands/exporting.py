@@ -15,7 +15,6 @@ from domain.errors import CatalogUnavailable, InvalidInput
 if TYPE_CHECKING:
     from domain.findings import Finding
     from house.house import House
-    from policies.model import Policy
     from storage.ledger.ledger import Ledger
 
 
@@ -28,7 +27,9 @@ def add_commands(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.
     export.add_argument("--to", dest="to_at", type=instant, metavar="T", help="only what begins before this")
     export.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to be made")
     export.add_argument("--by", default="", metavar="NAME", help="提取人: who takes it out (default: your login)")
-    export.add_argument("--approved-by", default="", metavar="NAME", help="批准人; most policies want one")
+    export.add_argument(
+        "--approved-by", default="", metavar="NAME", help="批准人, as you say it: recorded, not checked; most want one"
+    )
     for name, meaning in (
         ("purpose", "用途"),
         ("document", "批准文书号"),
@@ -85,11 +86,12 @@ async def _export(arguments: argparse.Namespace, house: House) -> int:
 async def _clock(house: House, recorder_id: str) -> list[Finding] | None:
     """Return what was found of a recorder's clock; None where the catalogue is not at hand: a package needs it not."""
     from storage.catalog.catalog import Catalog
+    from storage.export.basis import clock_findings
 
     try:
         catalog = Catalog.reading(house.settings.catalog)
         house.stack.push_async_callback(catalog.close)
-        return (await catalog.list_findings(recorder_id=recorder_id, kind="clock.drift", limit=1000)).items
+        return await clock_findings(catalog, recorder_id)
     except CatalogUnavailable as error:
         print(f"liuhen export: without what was found of the clock: {error}", file=sys.stderr)
         return None
@@ -122,26 +124,13 @@ async def _agreed(
     Raises:
         InvalidInput: The policy wants somebody's approval, and nobody has approved.
     """
-    from storage.ledger.entry import decode
+    from storage.export.basis import approver, policy_of
 
-    said = [decode(line) for _, line in await ledger.of_session(recorder_id, session_id)]
-    names = [str(one.body.get("policy")) for one in said if one.kind == "segment"]
-    policy = house.book.find(names[-1]) if names else None
+    policy = await policy_of(ledger, house.book, recorder_id, session_id)
     if policy is None:
         return []
-    approver, clauses = _approver(policy)
-    if approver and not arguments.approved_by:
-        msg = f"approved-by: {'、'.join(clauses)}: 须经{approver}批准; an export needs an approval"
+    title, clauses = approver(policy)
+    if title and not arguments.approved_by:
+        msg = f"approved-by: {'、'.join(clauses)}: 须经{title}批准; an export needs an approval"
         raise InvalidInput(msg, "approved-by")
     return clauses
-
-
-def _approver(policy: Policy) -> tuple[str, list[str]]:
-    """Return who must agree to an evidence copy, and the articles that say so; the first is empty where nobody must."""
-    rule = policy.export.approver
-    if rule is not None and rule.value:
-        return rule.value, list(rule.source)
-    for one in policy.access:
-        if {"evidence_copy", "copy"} & set(one.may) and one.approver:
-            return one.approver, list(one.source)
-    return "", []

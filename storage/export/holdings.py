@@ -93,6 +93,18 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the entries of a kind."""
         return [line for line in self.lines if line.entry.kind == kind]
 
+    def without_others(self, application: str) -> Holdings:
+        """Return it without what people did: who else asked for it is nobody's business, its own application is."""
+        kept = [one for one in self.lines if one.entry.kind != "act" or _is_of(one.entry, application)]
+        return msgspec.structs.replace(self, lines=kept)
+
+
+def _is_of(entry: Entry, application: str) -> bool:
+    request = entry.body.get("request")
+    return bool(application) and (
+        request == application or (isinstance(request, dict) and request.get("id") == application)
+    )
+
 
 async def gather(
     ledger: Ledger, recorder_id: str, session_id: str, from_at: Instant | None = None, to_at: Instant | None = None

@@ -52,6 +52,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         by: Who takes it out (提取人).
         purpose: What for.
         approved_by: Who agreed; empty where the policy wants nobody.
+        application: Id of the request on which they did, here, step by step, before this was made: its entries are in
+            the ledger. Empty where `approved_by` is only what whoever took it out has said.
         document: Number of the application or approval.
         made_by: Who recorded it (制作人); empty where unknown.
         clauses: Articles that the approval rests on.
@@ -65,6 +67,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     by: str
     purpose: str = ""
     approved_by: str = ""
+    application: str = ""
     document: str = ""
     made_by: str = ""
     clauses: list[str] = []
@@ -140,6 +143,14 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}, 
     files: list[File] = []
 
 
+Progress = Callable[[int, int], None]
+"""Told how many originals are copied, and how many there are."""
+
+
+def no_progress(_done: int, _whole: int) -> None:
+    """Nobody wants to know."""
+
+
 Sheet = Callable[[Path, Told, Holdings, Sequence[Copy]], Sequence[tuple[str, str]]]
 """Writes what people read into a folder; returns path in it and `what` of each file."""
 
@@ -172,6 +183,7 @@ class Exporter:
         from_at: Instant | None = None,
         to_at: Instant | None = None,
         clock: Sequence[Finding] | None = None,
+        progress: Progress = no_progress,
     ) -> Told:
         """Make a package of a session, or of a part of it.
 
@@ -183,6 +195,7 @@ class Exporter:
             from_at: Only recordings that reach beyond this.
             to_at: Only recordings that begin before this.
             clock: What was found of the recorder's clock (`clock.drift`); None where nobody knows.
+            progress: Told of each original that is copied.
 
         Raises:
             InvalidInput: There is nothing of it, or `out` is there.
@@ -194,10 +207,11 @@ class Exporter:
             msg = f"out: {out} is there already"
             raise InvalidInput(msg, "out")
         holdings = await gather(self._ledger, recorder_id, session_id, from_at, to_at)  # step 1
+        holdings = holdings.without_others(request.application)
         part = out.with_name(f".{out.name}.part")
         await asyncio.to_thread(_begin, part)
         try:
-            told = await self._fill(part, holdings, request, clock)
+            told = await self._fill(part, holdings, request, clock, progress)
             await self._attest(part, told, holdings)
             await asyncio.to_thread(_give, part, out)  # step 7
         except BaseException:
@@ -205,7 +219,14 @@ class Exporter:
             raise
         return told
 
-    async def _fill(self, folder: Path, holdings: Holdings, request: Request, clock: Sequence[Finding] | None) -> Told:
+    async def _fill(
+        self,
+        folder: Path,
+        holdings: Holdings,
+        request: Request,
+        clock: Sequence[Finding] | None,
+        progress: Progress,
+    ) -> Told:
         """Steps 2 to 4."""
         originals: list[Original] = []
         sources: list[Source] = []
@@ -215,6 +236,7 @@ class Exporter:
             await self._copy(folder / name, row)
             originals.append(_original(name, row, one.entry))
             sources.append(Source(folder / name, row.from_at, row.to_at))
+            progress(number, len(holdings.recordings))
         copies = await asyncio.to_thread(remux, sources, folder / "play")
         told = Told(
             v=VERSION,

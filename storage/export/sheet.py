@@ -169,10 +169,18 @@ def _hands(told: Told) -> list[list[str]]:
         ["提取人", request.by],
         ["提取时间", _when(told.made_at)],
         ["用途", request.purpose or BLANK],
-        ["批准人", request.approved_by or BLANK],
+        ["批准人", _approval(request)],
         ["批准文书", request.document or BLANK],
         ["依据", "、".join(request.clauses) or BLANK],
     ]
+
+
+def _approval(request: Request) -> str:
+    if not request.approved_by:
+        return BLANK
+    if request.application:
+        return f"{request.approved_by}（系统内审批，申请 {request.application}，各步记入保管链）"
+    return f"{request.approved_by}（提取人所填，系统未核验）"
 
 
 def _gap(gap: Gap) -> list[str]:
