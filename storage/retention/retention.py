@@ -230,8 +230,12 @@ class Retention:
         if place not in known.standings:
             known.standings[place] = standing(await self.register.decisions(*place))
         if row.recorder_id not in known.holds:
-            known.holds[row.recorder_id] = await self.register.holds(row.recorder_id)
-            known.findings[row.recorder_id] = [one async for one in self._open_findings(row.recorder_id)]
+            every = await self.register.holds(row.recorder_id, released=True)
+            standing_ones = await self.register.holds(row.recorder_id)
+            judged = {one.ref for one in every if one.origin == "finding"} - {one.ref for one in standing_ones}
+            found = [one async for one in self._open_findings(row.recorder_id)]
+            known.holds[row.recorder_id] = standing_ones
+            known.findings[row.recorder_id] = [one for one in found if one.id not in judged]
         if row.key not in known.expiries:
             known.expiries[row.key] = await self.register.expiry(row.key)
         return Facts(

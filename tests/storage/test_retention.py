@@ -324,6 +324,22 @@ async def test_what_stood_against_it_is_lifted_and_its_end_comes(house: Retentio
     assert await house.head(row) is None
 
 
+async def test_a_gap_that_nobody_can_fill_keeps_its_session_until_a_person_has_judged_it(house: RetentionHouse) -> None:
+    row = await house.segment()
+    await house.retention.apply_finding(house.finding("recording.gap"))
+    await house.classify("ordinary")
+    house.pass_days(HALF_A_YEAR_DAYS)
+    assert await house.expire() == {"renewed": 1}
+    (standing,) = await house.register.holds("cam-1")
+    now = house.clock.now()
+    await house.retention.apply(house.hold(released=True, hold_id=standing.id, at=now, reason="缺口已查明"))
+    house.pass_days(91)
+    assert await house.expire() == {"listed": 1}
+    house.pass_days(7)
+    assert await house.expire() == {"deleted": 1}
+    assert await house.head(row) is None
+
+
 async def test_a_hold_voids_an_approval(zhanhe: RetentionHouse) -> None:
     row = await zhanhe.segment()
     await zhanhe.classify("ordinary")
