@@ -52,7 +52,7 @@ test: $(DEV) $(SELF) services ## all tests, on real services; TESTS=path for som
 	PYTEST='$(PYTEST)' scripts/run-tests $(TESTS)
 
 test-unit: $(DEV) $(SELF) ## the tests that need no service
-	$(PYTEST) -m "not (kafka or minio or postgres or prometheus or browser or gstreamer or faults)" $(TESTS)
+	$(PYTEST) -m "not (kafka or minio or postgres or prometheus or browser or gstreamer or docker or faults)" $(TESTS)
 
 lint: $(DEV) $(SELF) ## ruff: rules and format
 	$(BIN)/ruff check .

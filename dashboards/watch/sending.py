@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 from apprise import Apprise
 
 from dashboards.watch.telling import Message
 from domain.errors import InvalidSettings, Unavailable
+
+_log = logging.getLogger(__name__)
 
 SEND_S = 30.0
 MAX_FILE_BYTES = 65_536
@@ -32,8 +35,7 @@ class Sender:
                 msg = f"watch_notify_file: {file}: line {number} is no address that Apprise knows"
                 raise InvalidSettings(msg, "watch_notify_file")
         if not len(self._apprise):
-            msg = f"watch_notify_file: {file} has no address"
-            raise InvalidSettings(msg, "watch_notify_file")
+            _log.warning("watch_notify_file: %s names nobody: the watch tells nobody by itself", file)
 
     async def send(self, message: Message) -> None:
         """Send one message, once.
@@ -41,6 +43,8 @@ class Sender:
         Raises:
             Unavailable: Not every address took it.
         """
+        if not len(self._apprise):
+            return
         try:
             async with asyncio.timeout(SEND_S):
                 done = await self._apprise.async_notify(body=message.body, title=message.title)
