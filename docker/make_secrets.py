@@ -1,7 +1,7 @@
 """Makes what compose.yaml needs to know and nobody else should: random secrets in files, once; what is there stays.
 
-`python3 docker/make_secrets.py [DIR]` (default: `secrets` beside this file). The folder is closed to others; the files in
-it can be read by whoever gets into it: each container has a user of its own, and compose hands files over as they are.
+`python3 docker/make_secrets.py [DIR]` (default: `secrets` beside this file). The folder is closed to others; the files
+in it can be read by whoever gets into it: each container has a user of its own and gets them as they are.
 """
 
 import base64

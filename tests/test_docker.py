@@ -1,5 +1,7 @@
-"""The images and the stack: what a linter can see, and our own rules: nobody is root, nothing is writable, no secret stands
-in the open, every process is there, healthy by asking, scraped and watched.
+"""The images and the stack: what linters see, and rules of ours.
+
+Nobody is root, nothing is writable, no secret stands in the open; every process is there, asked for its health, scraped
+and watched.
 """
 
 from __future__ import annotations
