@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from commands import checking, demo, exporting
+from commands import account, checking, demo, exporting
 from commands.configuration import read_text, read_toml, rulebook_of
 from commands.keeping import Handler, add_commands, instant
 from domain.clock import SystemClock
@@ -41,6 +41,8 @@ def _serve(arguments: argparse.Namespace, roles: Sequence[str]) -> int:
         stop = stop_event()
         async with running(settings, roles) as house:
             _log.info("%s: %s", ", ".join(roles), house.address)
+            if house.first_link:
+                print(f"尚无账户，一小时内打开 no accounts yet, open within the hour: {house.first_link}", flush=True)
             await stop.wait()
 
     _run(serve())
@@ -210,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(commands, _in_house)
     checking.add_commands(commands, _in_house)
     exporting.add_commands(commands, _in_house)
+    account.add_commands(commands, _in_house)
     add("doctor", "check what the configuration needs, and say what is wrong", _doctor)
     return parser
 

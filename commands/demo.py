@@ -16,6 +16,7 @@ from commands.configuration import read_text
 from domain.errors import Unavailable
 from domain.settings import Settings
 from house.house import House
+from house.people import invitation, invite_guests
 from house.running import EMBEDDED, first_of, listen, running, stop_event
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def _demo_settings(folder: Path) -> Settings:
         http=usual,
         ice_hosts="127.0.0.1",
         worker_id="demo",
+        second_factor=False,
     )
 
 
@@ -87,6 +89,7 @@ async def _run_demo(settings: Settings, script: Script, folder: Path, days: int)
         fleet = Fleet(script, house.clock)
         await register(await house.bus(), registrations(script, await fleet.serve_cameras()))
         print(f"控制台 console: {house.address}/\n数据 data: {folder}", flush=True)
+        print(invitation(await invite_guests(house)), flush=True)
         await first_of(fleet.run(), stop.wait(), show(house.fleet, house.clock))
         good = await summary(house.fleet, await house.catalog(), house.clock)
     return FINE if good else FAULT

@@ -13,11 +13,15 @@ async def console(house: House) -> None:
     from prometheus_client import REGISTRY
 
     from dashboards.console import Console
-    from dashboards.people.doors import Open
+    from dashboards.people.accounts import Accounts
+    from dashboards.people.audit import Audit
+    from dashboards.people.door import RealDoor
+    from dashboards.people.requests import Origins
 
     state = Path(house.settings.work) / f"console-{house.worker_id}.state"
     state.parent.mkdir(parents=True, exist_ok=True)
     bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
+    ledger, office = await house.ledger(), await house.office()
     made = Console(
         bus,
         catalog,
@@ -25,9 +29,9 @@ async def console(house: House) -> None:
         state,
         REGISTRY,
         store=store,
-        ledger=await house.ledger(),
-        office=await house.office(),
-        door=Open(),
+        ledger=ledger,
+        office=office,
+        door=RealDoor(office, house.clock, house.settings, Origins(house.settings)),
         settings=house.settings,
         book=house.book,
     )
@@ -36,3 +40,6 @@ async def console(house: House) -> None:
     house.farewell.append(made.close)
     house.not_ready.append(made.not_ready)
     house.routers += made.routers()
+    first = await Accounts(office, Audit(ledger, house.clock), house.clock).first()
+    if first is not None:
+        house.first_link = f"{house.seen_at}/link/{first}"

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.account import seen_from_here
 from commands.configuration import rulebook_of
 from domain.clock import SystemClock
 from domain.settings import Settings
@@ -51,6 +52,7 @@ class House:
         self.console: Console | None = None
         host, port = listener.getsockname()[:2] if listener is not None else ("", 0)
         self.address = f"http://{host}:{port}"
+        self.first_link = ""  # where the first administrator is made, once; empty where there are accounts
         self._bus: Bus | None = None
         self._starting = asyncio.Lock()
         self._is_started = False
@@ -60,6 +62,12 @@ class House:
         self._office: Office | None = None
         self._store: ObjectStore | None = None
         self._book: Rulebook | None = None
+
+    @property
+    def seen_at(self) -> str:
+        """How a browser reaches the console: as `console_url` says, or on this machine."""
+        host, port = self.listener.getsockname()[:2] if self.listener is not None else ("", 0)
+        return self.settings.console_url.rstrip("/") or f"http://{seen_from_here(host)}:{port}"
 
     @property
     def fleet(self) -> Fleet:

@@ -44,6 +44,22 @@ _ROWS = (
     "!@#$%^&*()",
 )
 _WORDS = frozenset(resources.files("dashboards.people").joinpath("guessed.txt").read_text(encoding="utf-8").split())
+
+
+class Weak(InvalidInput):
+    """A new password that will not do.
+
+    Args:
+        field: Its field.
+        why: `short`, `long` or `guessed`.
+    """
+
+    def __init__(self, field: str, why: str) -> None:
+        said = {"short": f"at least {MIN_CHARACTERS} characters", "long": f"at most {MAX_CHARACTERS} characters"}
+        super().__init__(f"{field}: {said.get(why, 'easily guessed')}", field)
+        self.why = why
+
+
 _DECORATION = re.compile(r"[\d\W_]+")
 
 
@@ -56,15 +72,15 @@ def check(password: str, *about: str, field: str = "password") -> None:
         field: Named where it is not.
 
     Raises:
-        InvalidInput: Too short, too long, or easily guessed. The message does not repeat it.
+        Weak: Too short, too long, or easily guessed. The message does not repeat it.
     """
     text = _normal(password)
     if len(text) < MIN_CHARACTERS:
-        raise InvalidInput(f"{field}: at least {MIN_CHARACTERS} characters", field)
+        raise Weak(field, "short")
     if len(text) > MAX_CHARACTERS:
-        raise InvalidInput(f"{field}: at most {MAX_CHARACTERS} characters", field)
+        raise Weak(field, "long")
     if _is_guessed(text.casefold(), [word.casefold() for word in about if len(word) > 2]):
-        raise InvalidInput(f"{field}: easily guessed", field)
+        raise Weak(field, "guessed")
 
 
 class Crowded(Unavailable):

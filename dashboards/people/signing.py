@@ -85,6 +85,21 @@ class SigningIn:
             raise Refused
         return await self.enter(request, found[0], "password")
 
+    async def proven(self, request: Request, login: str, password: str) -> None:
+        """See that whoever is signed in knows the password, before something of weight is changed.
+
+        Raises:
+            Slow: Tried too often.
+            Refused: Wrong.
+        """
+        found = await accounts.by_login(self._office, login)
+        client = await self._known_device(request, found) or neighbourhood(self.origins.client(request))
+        self._pace.check(client, login, known=True)
+        if not await self.passwords.matches("" if found is None else found[1].password, password):
+            await self._failed(request, client, login, known=True)
+            raise Refused
+        self._pace.succeeded(client, login)
+
     async def by_link(self, request: Request, token: str) -> Entered:
         """Sign somebody in who has a link that does that once.
 

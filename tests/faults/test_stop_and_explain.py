@@ -15,6 +15,7 @@ import pytest
 from streams.simulate.script import parse_script
 from tests.faults.house import Embedded, Program
 from tests.faults.settling import wait_until
+from tests.services.access import reading
 from tests.services.process import free_port
 
 pytestmark = pytest.mark.faults
@@ -39,9 +40,9 @@ def write_house(directory: Path, port: int) -> Path:
     return script
 
 
-def findings(port: int, recorder: str, kind: str) -> list[dict[str, Any]]:
+def findings(http: httpx.Client, recorder: str, kind: str) -> list[dict[str, Any]]:
     """The newest statement of each finding."""
-    answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/findings", params={"limit": "1000"}, timeout=30)
+    answer = http.get("/api/v1/findings", params={"limit": "1000"})
     if answer.status_code == 503:
         return []
     items = answer.raise_for_status().json()["items"]
@@ -52,14 +53,19 @@ def findings(port: int, recorder: str, kind: str) -> list[dict[str, Any]]:
 def test_speech_in_the_first_minute_explains_a_stop_and_its_absence_does_not(tmp_path: Path) -> None:
     port = free_port()
     script = write_house(tmp_path, port)
-    with Embedded(tmp_path, port).program, Program(tmp_path / "sim", ["simulate", "--script", str(script)], {}) as sim:
+    simulation = Program(tmp_path / "sim", ["simulate", "--script", str(script)], {})
+    with (
+        Embedded(tmp_path, port).program as up,
+        simulation as sim,
+        reading(f"http://127.0.0.1:{port}", up.directory) as http,
+    ):
 
         def unexplained(recorder: str) -> list[str]:
-            return [one["status"] for one in findings(port, recorder, "recording.unexplained_stop")]
+            return [one["status"] for one in findings(http, recorder, "recording.unexplained_stop")]
 
         wait_until(lambda: unexplained(SILENT) == ["opened"], "the silent stop is said", 240)
         for recorder in (SILENT, SPEAKS):
-            (gap,) = findings(port, recorder, "recording.gap")
+            (gap,) = findings(http, recorder, "recording.gap")
             assert gap["cause"] == "officer"
         wait_until(lambda: not sim.alive, "the recordings are over", 120)
         # Where the machine is busy, what was heard may come behind the minute; it closes what was said then.

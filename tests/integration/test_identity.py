@@ -23,6 +23,7 @@ from domain.clock import Instant
 from domain.registry import hash_token
 from storage import manifest
 from tests.integration.framehash import Track, framehash, play, samples
+from tests.services.access import reading
 from tests.services.browser import Browser
 from tests.services.gstreamer import GstRtspServer
 from tests.services.liuhen import Liuhen
@@ -64,7 +65,7 @@ class Site:
         self.program = program
         self.sources = sources
         self.objects = program.directory / "data/store/objects"
-        self.http = httpx.Client(base_url=program.url, timeout=30)  # the port is open before the console answers
+        self.http = reading(program.url, program.directory)  # the port is open before the console answers
         self._first: dict[str, list[dict[str, Any]]] = {}
         self._counted: dict[Path, int] = {}
 

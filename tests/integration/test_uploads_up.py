@@ -12,6 +12,7 @@ import httpx
 from domain.clock import SystemClock
 from domain.settings import Settings
 from house.running import running
+from tests.services.access import make_token
 from tests.streams.uploads_client import bearer, mp4, send
 
 RECORDERS = """
@@ -36,6 +37,7 @@ async def test_what_the_device_held_is_delivered_and_owed_no_more(tmp_path: Path
         store=f"file:{tmp_path}/store",
         catalog=f"sqlite:///{tmp_path}/catalog.db",
         ledger=f"sqlite:///{tmp_path}/ledger.db",
+        office=f"sqlite:///{tmp_path}/office.db",
         ledger_key_file=f"{tmp_path}/ledger.key",
         spool=f"{tmp_path}/spool",
         work=f"{tmp_path}/work",
@@ -48,10 +50,11 @@ async def test_what_the_device_held_is_delivered_and_owed_no_more(tmp_path: Path
     start, end = now.plus(-3_600_000).rfc3339(), now.plus(-3_000_000).rfc3339()
     async with running(settings, ["ingest", "store", "console"]) as house:
         headers = {**bearer("a-token-of-its-own")}
+        reader = bearer(await make_token(await house.office()))
         async with httpx.AsyncClient(base_url=house.address, headers=headers, timeout=30) as http:
 
             async def pending_is(wanted: float) -> bool:
-                listed = (await http.get("/api/v1/recorders")).json()["items"]
+                listed = (await http.get("/api/v1/recorders", headers=reader)).json()["items"]
                 return [one["pending_bytes"] for one in listed if one["recorder_id"] == "rec-1"] == [wanted]
 
             data = mp4(1, size=100_000)

@@ -20,6 +20,7 @@ from domain.clock import Instant
 from policies.retention import retain_until
 from tests.faults.house import BUCKET, TOKEN, House, Program
 from tests.integration.framehash import framehash, play
+from tests.services.access import reading
 from tests.services.gstreamer import GstRtspServer
 from tests.services.kafka import KafkaServer
 from tests.services.minio import MinioServer
@@ -57,15 +58,15 @@ do = "pull_cable"
 LAG = "liuhen_recorder_upload_lag_seconds"
 
 
-def items(console: str, path: str, **parameters: str) -> list[dict[str, Any]]:
-    answer = httpx.get(f"{console}/api/v1/{path}", params={"limit": "1000", **parameters}, timeout=30)
+def items(console: httpx.Client, path: str, **parameters: str) -> list[dict[str, Any]]:
+    answer = console.get(f"/api/v1/{path}", params={"limit": "1000", **parameters})
     if answer.status_code == 503:
         return []  # it is still reading the log
     found: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
     return found
 
 
-def segments(console: str, recorder: str) -> list[dict[str, Any]]:
+def segments(console: httpx.Client, recorder: str) -> list[dict[str, Any]]:
     timelines = [
         items(console, f"sessions/{session['session_id']}/timeline", recorder=recorder)
         for session in items(console, "sessions", recorder=recorder)
@@ -115,7 +116,7 @@ def test_a_camera_and_a_recorder_become_evidence_on_kafka_and_minio(  # noqa: PL
     (tmp_path / "script.toml").write_text(SCRIPT.format(port=device_port, token=TOKEN), encoding="utf-8")
     with House(tmp_path, kafka.bootstrap, minio, minio.endpoint, device_port) as house:
         port = house.programs["console"].port
-        console = f"http://127.0.0.1:{port}"
+        console = reading(f"http://127.0.0.1:{port}", house.programs["console"].directory)
         poll_until(lambda: len(items(console, "recorders")) == 2, "both are registered", 60, 0.2)
         prometheus = prometheus_factory([f"127.0.0.1:{port}"])
         with Program(tmp_path / "sim", ["simulate", "--script", str(tmp_path / "script.toml")], {}):
@@ -137,15 +138,15 @@ def test_a_camera_and_a_recorder_become_evidence_on_kafka_and_minio(  # noqa: PL
     assert len(kept) >= 25  # one fragment at least, however near the clock was to a boundary
 
 
-def check_lag(prometheus: PrometheusServer, console: str) -> None:
+def check_lag(prometheus: PrometheusServer, console: httpx.Client) -> None:
     """Footage that is on its way is behind, by about what the console says, under the labels of its recorder."""
     ((labels, lag),) = prometheus.wait_for(f'{LAG}{{recorder="cam-1"}} > 3', 90)
     assert (labels["site"], labels["policy"]) == ("登记大厅", "wucheng")
-    said = httpx.get(f"{console}/api/v1/recorders/cam-1", timeout=30).json()["upload_lag_s"]
+    said = console.get("/api/v1/recorders/cam-1").json()["upload_lag_s"]
     assert 0 <= said < lag + 30  # it has grown, or some has been stored since
 
 
-def check_gap(console: str, recorder: str) -> None:
+def check_gap(console: httpx.Client, recorder: str) -> None:
     """A gap has been found, with its figures and articles, and stands on the timeline of its session."""
     poll_until(
         lambda: bool(items(console, "findings", kind="recording.gap", recorder=recorder)), f"gap of {recorder}", 60, 0.5

@@ -1,0 +1,19 @@
+"""All pages of signing in, of one's own account, and of accounts: what they share is made here."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from dashboards.pages.account import account_router
+from dashboards.pages.accounts import accounts_router
+from dashboards.pages.signing import signing_router
+from dashboards.parts import Parts
+from dashboards.people.requests import Origins
+from dashboards.people.signing import SigningIn
+
+
+def people_routers(parts: Parts) -> list[APIRouter]:
+    """Make their routers."""
+    origins = Origins(parts.settings)
+    signing = SigningIn(parts.office, parts.audit, parts.clock, parts.settings, origins)
+    return [signing_router(parts, signing), account_router(parts, signing), accounts_router(parts, origins)]
