@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dashboards.recorder import Held, Recorder, Session
+from dashboards.recorder import Held, Mark, Recorder, Session
 from domain.bus import Record
 from domain.clock import Instant
 from domain.errors import InvalidEvent
@@ -41,7 +41,7 @@ from domain.registry import Registration
 from domain.topics import EVENTS, FINDINGS, REGISTRY
 from domain.wire import decode_event, decode_finding, decode_registration, encode
 
-FORM = 2
+FORM = 3
 """Version of the saved state; another one is not read."""
 MAX_REMEMBERED = 20_000
 """Ids of closed findings remembered, so that one published again after a crash is neither reopened nor counted; and
@@ -57,6 +57,8 @@ class Change(msgspec.Struct, frozen=True):
         session_id: A session that was opened, stopped, resumed, ended, or got its first media.
         registration: The recorder's registration changed.
         removed: The recorder is no longer part of the fleet.
+        readings: A new slot of readings began: those before it are complete.
+        mark: What was said of a stop of the session.
     """
 
     recorder_id: str
@@ -64,6 +66,8 @@ class Change(msgspec.Struct, frozen=True):
     session_id: str | None = None
     registration: bool = False
     removed: bool = False
+    readings: bool = False
+    mark: Mark | None = None
 
 
 class FleetState(msgspec.Struct):
@@ -188,7 +192,7 @@ class Fleet:
         recorder = self._recorder(event.recorder_id)
         change = _fold(recorder, event)
         if self._drop_if_gone(recorder):
-            return Change(event.recorder_id, session_id=change.session_id if change else None, removed=True)
+            return msgspec.structs.replace(change or Change(event.recorder_id), removed=True)
         return change
 
 
@@ -222,7 +226,7 @@ def _fold(recorder: Recorder, event: Event) -> Change | None:
             session = recorder.session(event.session_id, int(event.at))
             session.defer(int(event.at), int(event.until), event.approved_by)
         case Telemetry():
-            recorder.take_telemetry(event)
+            return Change(recorder_id, readings=recorder.take_telemetry(event))
         case DeviceIndex():
             held = (Held(r.session_id, int(r.from_), int(r.to), r.bytes) for r in event.recordings)
             recorder.take_index(sorted(held, key=lambda one: one.start))
@@ -231,29 +235,33 @@ def _fold(recorder: Recorder, event: Event) -> Change | None:
             recorder.registered_at = max(recorder.registered_at, int(event.at))
             return Change(recorder_id, registration=True)
         case SessionOpened() | SessionStopped() | SessionResumed() | SessionEnded():
-            _fold_session(recorder.session(event.session_id, int(event.at)), event)
-            return Change(recorder_id, session_id=event.session_id)
+            mark = _fold_session(recorder.session(event.session_id, int(event.at)), event)
+            return Change(recorder_id, session_id=event.session_id, mark=mark)
         case Explanation():
             session = recorder.session(event.session_id, int(event.at))
-            session.mark(int(event.stopped_at or event.at), "explanation", encode(event))
+            mark = session.mark(int(event.stopped_at or event.at), "explanation", encode(event))
+            return Change(recorder_id, session_id=event.session_id, mark=mark)
         case _:
             return None
     return Change(recorder_id)
 
 
-def _fold_session(session: Session, event: SessionOpened | SessionStopped | SessionResumed | SessionEnded) -> None:
+def _fold_session(
+    session: Session, event: SessionOpened | SessionStopped | SessionResumed | SessionEnded
+) -> Mark | None:
     match event:
         case SessionOpened():
             session.opened_at = min(session.opened_at, int(event.at))
             session.act, session.unbroken, session.remote = event.act, event.unbroken, event.remote
         case SessionStopped():
             session.stop(int(event.last_captured_at), event.reason)
-            session.mark(int(event.last_captured_at), "stop", encode(event))
+            return session.mark(int(event.last_captured_at), "stop", encode(event))
         case SessionResumed():
             session.resume(int(event.at))
-            session.mark(int(event.at), "resume", encode(event))
+            return session.mark(int(event.at), "resume", encode(event))
         case SessionEnded():
             session.ended_at, session.ended_heard_at = int(event.completed_at), int(event.at)
+    return None
 
 
 def instant(value: int | None) -> Instant | None:

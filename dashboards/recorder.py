@@ -11,8 +11,10 @@ from typing import Literal
 import msgspec
 
 from dashboards.pending import Coverage, Pending
+from dashboards.readings import take_reading
 from domain.events import Backfilled, Fragment, SegmentStored, Telemetry
 from domain.findings import Figure, Finding
+from storage.catalog.history import Reading
 
 KEEP_ENDED_MS = 24 * 3_600_000
 """An ended session whose footage is all stored is kept this long, for the completeness ratio."""
@@ -151,10 +153,12 @@ class Session(msgspec.Struct):
         if self.stopped_at is not None and start >= self.stopped_at:
             self.resume(start)
 
-    def mark(self, at: int, kind: MarkKind, body: bytes) -> None:
-        """Remember something for the timeline; the same again changes nothing."""
+    def mark(self, at: int, kind: MarkKind, body: bytes) -> Mark:
+        """Remember something for the timeline; the same again changes nothing. Returns it."""
+        new = Mark(at, kind, body)
         if all(mark.body != body for mark in self.marks):
-            self.marks = [*self.marks, Mark(at, kind, body)][-MAX_MARKS:]
+            self.marks = [*self.marks, new][-MAX_MARKS:]
+        return new
 
     def defer(self, at: int, until: int, by: str) -> None:
         """Note leave to store later; the same again changes nothing."""
@@ -196,6 +200,8 @@ class Recorder(msgspec.Struct):
         storage_free_ratio: Free part of the device's card, 0 to 1.
         recording: The device says that it is recording.
         clock_offsets_ms: Device clock minus ours, the last few readings.
+        readings: How the device was in this hour and the one before, by start of the slot; older ones are in the
+            catalogue.
         sessions: Open ones, and ended ones that are young or not all stored.
         held: What the device still holds.
         findings: Open findings by id, oldest first.
@@ -222,6 +228,7 @@ class Recorder(msgspec.Struct):
     storage_free_ratio: float | None = None
     recording: bool | None = None
     clock_offsets_ms: list[int] = msgspec.field(default_factory=list)
+    readings: dict[int, Reading] = msgspec.field(default_factory=dict)
     sessions: dict[str, Session] = msgspec.field(default_factory=dict)
     held: list[Held] = msgspec.field(default_factory=list)
     findings: dict[str, OpenFinding] = msgspec.field(default_factory=dict)
@@ -344,8 +351,8 @@ class Recorder(msgspec.Struct):
             if session_id in (None, session.session_id) and session.remote and session.returned_at is None:
                 session.returned_at = at
 
-    def take_telemetry(self, event: Telemetry) -> None:
-        """The device says how it is. A value that it leaves out stays as it was."""
+    def take_telemetry(self, event: Telemetry) -> bool:
+        """The device says how it is. A value that it leaves out stays as it was. Tells whether a slot began."""
         self.telemetry_at = max(self.telemetry_at or 0, int(event.at))
         if event.battery_percent is not None:
             self.battery_ratio = event.battery_percent / 100
@@ -355,6 +362,7 @@ class Recorder(msgspec.Struct):
             self.storage_free_ratio = min(1.0, event.storage_free_bytes / event.storage_total_bytes)
         sent_at = event.sent_at or event.device_at
         self.clock_offsets_ms = [*self.clock_offsets_ms, int(sent_at) - int(event.at)][-CLOCK_READINGS:]
+        return take_reading(self.readings, event)
 
     def take_finding(self, finding: Finding) -> None:
         """A finding opened, changed or closed."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from dashboards.problem import Missing
 from dashboards.projection import Fleet
 from dashboards.query import decode_cursor, encode_cursor
+from dashboards.recorder import MarkKind
 from domain.clock import Instant
 from domain.errors import InvalidInput
 from domain.findings import Finding
 from storage.catalog.catalog import Catalog
+from storage.catalog.history import History
 from storage.catalog.rows import Page, SegmentRow
 
 PAGE = 500
@@ -61,7 +63,8 @@ async def timeline(
     if cursor is not None:
         at, kind, name = decode_cursor(cursor, [int, str, str])
         after = int(at), str(kind), str(name)
-    items = [*_marks(fleet, recorder_id, session_id), *await _findings(catalog, recorder_id, session_id)]
+    marks = await _marks(catalog, fleet, recorder_id, session_id)
+    items = [*marks, *await _findings(catalog, recorder_id, session_id)]
     items = [item for item in items if after is None or item.place > after]
     items += await _segments(catalog, recorder_id, session_id, after, limit)
     items.sort(key=lambda item: item.place)
@@ -88,11 +91,15 @@ async def whose(catalog: Catalog, fleet: Fleet, session_id: str) -> str:
     return found.pop()
 
 
-def _marks(fleet: Fleet, recorder_id: str, session_id: str) -> list[Item]:
+async def _marks(catalog: Catalog, fleet: Fleet, recorder_id: str, session_id: str) -> list[Item]:
+    """Return what was said of stops: what the catalogue has, and what is on its way there."""
     recorder = fleet.recorders.get(recorder_id)
     session = None if recorder is None else recorder.sessions.get(session_id)
-    marks = [] if session is None else session.marks
-    return [Item(at=Instant(mark.at), type=mark.kind, event=msgspec.json.decode(mark.body)) for mark in marks]
+    found = {row.body: (row.at, row.kind) for row in await History(catalog).marks(recorder_id, session_id=session_id)}
+    found |= {mark.body.decode(): (Instant(mark.at), mark.kind) for mark in session.marks} if session else {}
+    return [
+        Item(at=at, type=cast("MarkKind", kind), event=msgspec.json.decode(body)) for body, (at, kind) in found.items()
+    ]
 
 
 async def _findings(catalog: Catalog, recorder_id: str, session_id: str) -> list[Item]:

@@ -118,6 +118,27 @@ findings = Table(
     Index("findings_by_recorder", "recorder_id", "began_at", "id"),
 )
 
+readings = Table(
+    "readings",
+    metadata,
+    Column("recorder_id", _ID, primary_key=True),
+    Column("hour_ms", Milliseconds, key="hour_at", primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Index("readings_by_time", "hour_at"),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("recorder_id", _ID, nullable=False),
+    Column("session_id", _ID, nullable=False),
+    Column("at_ms", Milliseconds, key="at", nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("marks_by_time", "recorder_id", "at", "id"),
+)
+
 recorders = Table(
     "recorders",
     metadata,
