@@ -74,6 +74,17 @@ class Words:
         """Say a moment: the time of day, in China."""
         return Instant(at).datetime().strftime("%H:%M:%S")
 
+    def moment(self, at: int) -> str:
+        """Say a moment: date and time of day, in China."""
+        return Instant(at).datetime().strftime("%Y-%m-%d %H:%M:%S")
+
+    def span(self, seconds: float) -> str:
+        """Say how long in one figure, the largest unit of which there are two at least: 47 hours, 2 days."""
+        whole = max(0, int(seconds))
+        units = [(86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds")]
+        length, name = next((pair for pair in units if whole >= 2 * pair[0]), units[-1])
+        return self("span", name, n=whole // length)
+
     def _value(self, value: Figure) -> str:
         if value is None:
             return self("value", "none")

@@ -164,3 +164,21 @@ def way(policy: Policy, *, full: bool) -> tuple[WayName, Way]:
     if full:
         return "voice", ways.voice
     return ("report", ways.report) if ways.report is not None else ("written", ways.written)
+
+
+def due(policy: Policy, *, at: int, went_on: bool, full_at: int, ended: int) -> int | None:
+    """Return when the explanation of a stop is due, None while that cannot be told.
+
+    Args:
+        policy: The policy.
+        at: When the stop was learnt of.
+        went_on: Recording went on after it.
+        full_at: When enough had been recorded for it to be spoken; 0 before.
+        ended: When the session ended; 0 while it has not.
+    """
+    name, asked = way(policy, full=bool(full_at))
+    if name == "voice":
+        return full_at
+    if name == "report" and not went_on:
+        return at + asked.within.ms()
+    return ended + asked.within.ms() if ended else None

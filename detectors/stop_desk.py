@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from detectors.contract import Context, finding, is_unbroken, seconds, text
-from detectors.explanations import Given, WayName, speech_counts, speech_ms, voice_ms, way
+from detectors.explanations import Given, WayName, due, speech_counts, speech_ms, voice_ms, way
 from detectors.gap_causes import REASONS
 from detectors.stops import Stop, Watch
 from domain.findings import Figure, Finding, Status
@@ -80,12 +80,7 @@ class Case(NamedTuple):
     def due(self) -> int | None:
         """Return when its explanation is due, None while that cannot be told."""
         stop, ended = self.stop, self.watch.ended
-        name, asked = way(self.desk.policy, full=bool(stop.full_at))
-        if name == "voice":
-            return stop.full_at
-        if name == "report" and not self.went_on:
-            return stop.at + asked.within.ms()
-        return ended + asked.within.ms() if ended else None
+        return due(self.desk.policy, at=stop.at, went_on=self.went_on, full_at=stop.full_at, ended=ended)
 
     def way(self) -> WayName:
         """Return the way that is, or was, due."""
