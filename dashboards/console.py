@@ -18,6 +18,7 @@ from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
 from dashboards.metrics import FleetCollector
+from dashboards.pages.explanations import explanations_router
 from dashboards.pages.people import people_routers
 from dashboards.pages.shell import Shell, static_router
 from dashboards.pages.wall import wall_router
@@ -120,6 +121,7 @@ class Console:
             live_router(parts),
             static_router(parts.guard),
             *people_routers(parts),
+            explanations_router(parts),
             wall_router(parts, self.wall),
             watch_banner_router(parts.guard, parts.shell, self._seen),
         ]
