@@ -18,6 +18,7 @@ from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
 from dashboards.metrics import FleetCollector
+from dashboards.openapi import openapi_router
 from dashboards.pages.explanations import explanations_router
 from dashboards.pages.people import people_routers
 from dashboards.pages.shell import Shell, static_router
@@ -118,9 +119,10 @@ class Console:
         return [
             api_router(parts),
             stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock), self._playing),
-            live_router(parts),
+            live_router(parts, AccessLog(parts.ledger, parts.clock)),
             static_router(parts.guard),
             *people_routers(parts),
+            openapi_router(parts.guard),
             explanations_router(parts),
             wall_router(parts, self.wall),
             watch_banner_router(parts.guard, parts.shell, self._seen),

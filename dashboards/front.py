@@ -50,7 +50,7 @@ class Front:
         if own:
             from fastapi import FastAPI
 
-            api = FastAPI(title="Liuhen 留痕", docs_url=None, redoc_url=None)
+            api = FastAPI(openapi_url=None)  # the document is a route of the console's, for those signed in
             api.routes.extend(plain)
             for router in own:
                 api.include_router(router)  # type: ignore[arg-type]

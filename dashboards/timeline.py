@@ -72,23 +72,28 @@ async def timeline(
     return Page(items[:limit], encode_cursor(list(items[limit - 1].place)) if more else None)
 
 
-async def whose(catalog: Catalog, fleet: Fleet, session_id: str) -> str:
-    """Find the recorder of a session.
-
-    Raises:
-        InvalidInput: Several recorders have a session of this name; names the parameter that tells them apart.
-        Missing: None has.
-    """
+async def whose(catalog: Catalog, fleet: Fleet, session_id: str) -> set[str]:
+    """Find the recorders that have a session of this name."""
     found = {name for name, recorder in fleet.recorders.items() if session_id in recorder.sessions}
     if not found:
         segments = await catalog.list_segments(session_id=session_id, limit=PAGE)
         findings = await catalog.list_findings(session_id=session_id, limit=PAGE)
         found = {row.recorder_id for row in segments.items} | {finding.recorder_id for finding in findings.items}
+    return found
+
+
+def only_one(found: set[str], session_id: str) -> str:
+    """Return the recorder of a session, where it is one.
+
+    Raises:
+        InvalidInput: Several recorders have a session of this name; names the parameter that tells them apart.
+        Missing: None has.
+    """
     if len(found) > 1:
         raise InvalidInput(f"recorder: several have session {session_id}: {', '.join(sorted(found))}", "recorder")
     if not found:
         raise Missing(f"no session {session_id}")
-    return found.pop()
+    return next(iter(found))
 
 
 async def _marks(catalog: Catalog, fleet: Fleet, recorder_id: str, session_id: str) -> list[Item]:

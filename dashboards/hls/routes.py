@@ -12,7 +12,7 @@ from dashboards.hls.playback import Recordings
 from dashboards.parts import Parts
 from dashboards.people.guard import Guard, SignedIn, declare
 from dashboards.people.playing import Playing
-from dashboards.people.rights import Right
+from dashboards.people.rights import Person, Right
 from dashboards.people.viewing import AccessLog
 from dashboards.problem import Missing
 from domain.ids import check_recorder_id
@@ -65,27 +65,45 @@ def stored_router(guard: Guard, recordings: Recordings, access: AccessLog, playi
     return router
 
 
-def live_router(parts: Parts) -> APIRouter:
-    """Make the router of live pictures."""
+def live_router(parts: Parts, access: AccessLog) -> APIRouter:
+    """Make the router of live pictures.
+
+    Args:
+        parts: Of the console.
+        access: Told of each live picture before a byte of it is served.
+    """
     router = parts.guard.router("/hls", in_schema=False)
     pictures = parts.pictures
 
+    def check(person: Person, recorder_id: str) -> None:
+        place = parts.place(check_recorder_id(recorder_id))
+        parts.guard.check(person, Right.FOOTAGE_LIVE, place, f"live picture of {recorder_id}")
+
     @router.get("/{recorder_id}/live.m3u8")
     @declare(Right.FOOTAGE_LIVE)
-    async def playlist(recorder_id: str) -> Response:
-        ring = await pictures.ring(check_recorder_id(recorder_id))
+    async def playlist(person: SignedIn, recorder_id: str) -> Response:
+        check(person, recorder_id)
+        ring = await pictures.ring(recorder_id)
         if not ring:
             raise Missing(f"no live picture of {recorder_id}")
         return Response(ring.playlist(), media_type=PLAYLIST, headers={"Cache-Control": "no-store"})
 
     @router.get("/{recorder_id}/{part}")
     @declare(Right.FOOTAGE_LIVE)
-    async def body(recorder_id: str, part: str) -> Response:
-        ring = pictures.known(check_recorder_id(recorder_id))
+    async def body(person: SignedIn, recorder_id: str, part: str) -> Response:
+        check(person, recorder_id)
+        ring = pictures.known(recorder_id)
         data = None if ring is None else ring.body(part)
         if data is None:
             raise Missing(f"{part} of {recorder_id} is not, or no longer, here")
+        await access.note_live(person.account_id, recorder_id, _open_session(parts, recorder_id))
         kind = media_type(data) if part.startswith("init-") else "video/mp4"
         return Response(data, media_type=kind, headers=IMMUTABLE)
 
     return router
+
+
+def _open_session(parts: Parts, recorder_id: str) -> str | None:
+    recorder = parts.fleet.recorders.get(recorder_id)
+    sessions = [] if recorder is None else [one for one in recorder.sessions.values() if one.ended_at is None]
+    return max(sessions, key=lambda one: one.opened_at).session_id if sessions else None

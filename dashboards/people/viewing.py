@@ -44,14 +44,33 @@ class AccessLog:
             LedgerUnavailable: It cannot be said: serve nothing.
             IntegrityError: The ledger takes nothing more until somebody has looked at it: serve nothing.
         """
+        body = {"what": "view", "by": viewer, "key": key} | ({"request": request} if request else {})
+        await self._once((viewer, key, request), recorder_id, session_id, body)
+
+    async def note_live(self, viewer: str, recorder_id: str, session_id: str | None) -> None:
+        """Say that somebody is shown the live picture of a recorder, before it is served.
+
+        Args:
+            viewer: Who.
+            recorder_id: Whose picture.
+            session_id: Of which session; None where none is known to be open.
+
+        Raises:
+            LedgerUnavailable, IntegrityError: As for `note`.
+        """
+        body = {"what": "live", "by": viewer}
+        await self._once((viewer, f"live {recorder_id}", session_id or ""), recorder_id, session_id, body)
+
+    async def _once(
+        self, what: tuple[str, str, str], recorder_id: str, session_id: str | None, body: dict[str, str]
+    ) -> None:
         now = self._clock.now()
-        told_at = self._told.get((viewer, key, request))
+        told_at = self._told.get(what)
         if told_at is not None and now < told_at.plus(AGAIN_MS):
             return
-        body = {"what": "view", "by": viewer, "key": key} | ({"request": request} if request else {})
         entry = Entry(kind="access", at=now, recorder_id=recorder_id, session_id=session_id, body=body)
         await self._ledger.append([entry])
-        self._told[viewer, key, request] = now
-        self._told.move_to_end((viewer, key, request))
+        self._told[what] = now
+        self._told.move_to_end(what)
         if len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)

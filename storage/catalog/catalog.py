@@ -137,13 +137,15 @@ class Catalog:
         self,
         *,
         recorder_id: str | None = None,
+        recorder_ids: Sequence[str] | None = None,
         open_only: bool = False,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[SessionRow]:
-        """List sessions, newest first."""
+        """List sessions, newest first; of these recorders, where they are given."""
         query = _where(
             _select(sessions),
+            None if recorder_ids is None else sessions.c.recorder_id.in_(recorder_ids),
             None if recorder_id is None else sessions.c.recorder_id == recorder_id,
             sessions.c.ended_at.is_(None) if open_only else None,
         )
@@ -165,15 +167,17 @@ class Catalog:
         *,
         open_only: bool = False,
         recorder_id: str | None = None,
+        recorder_ids: Sequence[str] | None = None,
         session_id: str | None = None,
         kind: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[Finding]:
-        """List the state of findings, those that began last first."""
+        """List the state of findings, those that began last first; of these recorders, where they are given."""
         table = findings.c
         query = _where(
             _select(findings),
+            None if recorder_ids is None else table.recorder_id.in_(recorder_ids),
             table.status != "closed" if open_only else None,
             None if recorder_id is None else table.recorder_id == recorder_id,
             None if session_id is None else table.session_id == session_id,
