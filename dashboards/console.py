@@ -17,6 +17,7 @@ from dashboards.footage.granted import Granted
 from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
+from dashboards.hls.views import Views
 from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
 from dashboards.pages.explanations import explanations_router
@@ -108,7 +109,8 @@ class Console:
             shell=shell,
             officers=lambda _recorder_id, _at: frozenset(),
         )
-        self._recordings = Recordings(catalog, store, self._tell)
+        self._views = Views(store, Path(self.parts.settings.work) / "views")
+        self._recordings = Recordings(catalog, store, self._tell, self._views)
         self._playing = Playing(self.parts.place, Granted(office), clock)
         self._seen = Seen(self.parts.settings, clock, registry)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(self.parts.book)))
@@ -149,6 +151,7 @@ class Console:
         self.hub.close()
         await self._seen.close()
         await self.pictures.close()
+        await self._views.close()
 
     def _place(self, recorder_id: str) -> Place:
         return self.parts.place(recorder_id)
