@@ -18,6 +18,7 @@ from domain.settings import Settings
 from house.custody import custody
 from house.desk import console
 from house.house import House
+from house.notifying import notify
 from house.recording import analyse, detect, ingest, store, tick
 from house.watching import watch
 
@@ -31,6 +32,7 @@ ROLES: dict[str, Callable[[House], Awaitable[None]]] = {
     "tick": tick,
     "custody": custody,
     "console": console,
+    "notify": notify,
     "watch": watch,
 }
 

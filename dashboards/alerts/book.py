@@ -27,7 +27,7 @@ from domain.settings import Settings
 from storage.office import alerts as rows
 from storage.office.office import Office
 
-MAX_DUE = 200
+MAX_DUE = 100
 """Alerts looked at in one transaction; the rest in the next."""
 MAX_LEVELS = 8
 """Levels of a rule."""
@@ -216,11 +216,11 @@ class _Page:
 
     def _finish(self) -> int:
         self._flush()  # step 3
-        for alert in self._alerts.values():
-            wake_at = self._settle(alert)
-            rows.add_lines(self._connection, alert.id, self._lines.get(alert.id, []))
-            rows.save(self._office, self._connection, alert, wake_at, self._change)
-        return self._composer.letters
+        changed = [(alert, self._settle(alert)) for alert in list(self._alerts.values())]
+        self._composer.flush()
+        rows.add_lines(self._connection, [(name, line) for name, lines in self._lines.items() for line in lines])
+        rows.save(self._office, self._connection, changed, self._change)
+        return self._composer.count
 
     def _settle(self, alert: Alert) -> int | None:
         """Do what is due until nothing is: where nobody can be told, the next level is due at once."""

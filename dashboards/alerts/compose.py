@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from dashboards.alerts.lifecycle import Say
 from dashboards.alerts.people import Directory
 from dashboards.alerts.signal import digest
+from dashboards.notify.metrics import NOTIFICATIONS
 from dashboards.people.rights import Place
 from domain.alerts import Alert, AlertFinding, Line
 from storage.office import alerts as rows
@@ -38,7 +39,11 @@ class Composer:
 
     def __init__(self, office: Office, connection: Connection, names: Names, people: Directory, now: int) -> None:
         self._office, self._connection, self._names, self._people, self._now = office, connection, names, people, now
-        self.letters = 0
+        self._messages: list[Message] = []
+        self._letters: list[tuple[Message, Letter]] = []
+        self._named: list[tuple[str, str]] = []
+        self._sites: dict[str, str] = {}
+        self.count = 0
 
     def tell(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[Line]:
         """Write a message to everybody whom it concerns, and return what the history says of it.
@@ -51,25 +56,42 @@ class Composer:
         lines = [Line(at=self._now, what="told", facts={"what": say.what, "to": reached})] if reached else []
         if not reached and say.what not in ("resolved", "assigned"):
             lines.append(Line(at=self._now, what="untold", facts={"what": say.what, "without_channel": concerned}))
+            NOTIFICATIONS.labels("none", "nobody").inc()
             if alert.state == "opened":
                 alert.escalate_at = self._now
-        outbox.add_message(self._office, self._connection, message, self._now)
-        letters = [Letter(id=digest(message.id, account), account_id=account) for account in reached]
-        outbox.add_letters(self._office, self._connection, message, letters, self._now)
-        self.letters += len(letters)
+        self._messages.append(message)
+        self._letters += [(message, Letter(id=digest(message.id, account), account_id=account)) for account in reached]
         if say.what in _NAMING and reached:
-            rows.mark_named(self._connection, [finding.id for finding in message.findings], message.id)
+            self._named += [(finding.id, message.id) for finding in message.findings]
         return lines
+
+    def flush(self) -> None:
+        """Write what was said so far."""
+        outbox.add_messages(self._office, self._connection, self._messages, self._now)
+        outbox.add_letters(self._office, self._connection, self._letters, self._now)
+        rows.mark_named(self._connection, self._named)
+        self.count += len(self._letters)
+        self._messages, self._letters, self._named = [], [], []
+
+    def _told(self, alert: Alert) -> frozenset[str]:
+        self.flush()
+        return outbox.told(self._connection, alert.id)
+
+    def _site(self, site_id: str) -> str:
+        """Return what people call a site."""
+        if site_id and site_id not in self._sites:
+            site = premises.find_site(self._connection, site_id)
+            self._sites[site_id] = site.name if site is not None and site.name else site_id
+        return self._sites.get(site_id, "")
 
     def _concerned(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[str]:
         place = Place(unit_id=alert.unit_id, site_id=alert.site_id)
         if say.what == "assigned":
             return [alert.assignee]
         if say.what == "resolved":
-            told = outbox.told(self._connection, alert.id)
-            return sorted(told - {alert.resolved_by})
+            return sorted(self._told(alert) - {alert.resolved_by})
         if say.what == "escalated":
-            told = outbox.told(self._connection, alert.id)
+            told = self._told(alert)
             return [account for account in self._people.level(levels, say.level, place) if account not in told]
         found = [account for number in range(say.level + 1) for account in self._people.level(levels, number, place)]
         return list(dict.fromkeys([*found, *([alert.assignee] if alert.assignee else [])]))
@@ -80,7 +102,6 @@ class Composer:
         if not unnamed:
             findings = [finding for finding in findings if finding.status != "closed"]
         recorders = list(dict.fromkeys(finding.recorder_id for finding in findings)) or list(alert.members)
-        site = premises.find_site(self._connection, alert.site_id) if alert.site_id else None
         return Message(
             id=digest("message", alert.id, str(say.number)),
             alert_id=alert.id,
@@ -91,7 +112,7 @@ class Composer:
             family=alert.family,
             scope=alert.scope,
             site_id=alert.site_id,
-            site=site.name if site is not None and site.name else alert.site_id,
+            site=self._site(alert.site_id),
             unit_id=alert.unit_id,
             unit=alert.unit_id,
             recorders=[self._names(name) for name in recorders[:MAX_RECORDERS]],

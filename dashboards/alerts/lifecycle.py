@@ -13,7 +13,7 @@ from dashboards.alerts.signal import Signal, digest
 from domain.alerts import RANK, Alert, Line, Member, What
 from domain.errors import InvalidInput
 
-GROUP_WAIT_MS = 400
+GROUP_WAIT_MS = 300
 """What comes so soon after the first of it is told together with it."""
 GATHER_MS = 75_000
 """Recorders that join so soon after the first are covered by its message: a minute, and what order and ticks add."""
@@ -143,21 +143,19 @@ def _join(alert: Alert, signal: Signal, now: int, outcome: Outcome, *, known: bo
         _begin_again(alert, now, outcome, by="", note="")
     if RANK[about.severity] > RANK[alert.severity]:
         alert.severity = about.severity
+    is_first = member is None
     if member is None:
         if len(alert.members) >= MAX_MEMBERS:
             alert.more += 1
             return
         member = alert.members[about.recorder_id] = Member()
-        is_first = True
-    else:
-        is_first = False
-    if alert.quiet_since is not None:
-        alert.quiet_since = None
-        alert.flaps += 1
     _make_news(alert, member, signal, now, is_first=is_first)
+    # A gap that a stall left behind does not keep the alert open: it stays a gap, whoever looks after it.
     if is_first or about.kind != "recording.gap" or about.id in member.holding:
-        # A gap that a told stall left behind does not keep the alert open: it stays a gap, whoever looks after it.
         member.holding[about.id] = about.severity
+        if alert.quiet_since is not None:
+            alert.quiet_since = None
+            alert.flaps += 1
     member.last_at = max(member.last_at, about.detected_at)
 
 
@@ -213,7 +211,10 @@ def _tell_news(alert: Alert, now: int, terms: Terms, outcome: Outcome) -> None:
     if due_at is None or due_at > now:
         return
     worst = max((alert.members[name].news for name in loud), key=RANK.__getitem__)
-    _say(alert, "opened" if alert.told_at is None else _what(alert, worst), now, outcome)
+    what = "opened" if alert.told_at is None else _what(alert, worst)
+    if not alert.told and not muted:
+        worst = alert.severity  # it is told with all that it has, from before somebody resolved it too
+    _say(alert, what, now, outcome)
     if RANK[worst] > RANK[alert.told]:
         alert.told = worst
         _wait_for_somebody(alert, now, terms)

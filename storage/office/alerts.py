@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     func,
     or_,
@@ -146,24 +147,30 @@ def next_wake(connection: Connection) -> int | None:
     return connection.execute(select(func.min(alerts.c.wake_at_ms))).scalar()
 
 
-def save(office: Office, connection: Connection, alert: Alert, wake_at_ms: int | None, change: int) -> None:
-    """Write an alert as it is now."""
-    row: dict[str, Any] = {
-        "id": alert.id,
-        "group_key": alert.group,
-        "state": alert.state,
-        "severity": alert.severity,
-        "family": alert.family,
-        "site_id": alert.site_id,
-        "unit_id": alert.unit_id,
-        "assignee": alert.assignee,
-        "opened_at_ms": alert.opened_at,
-        "wake_at_ms": wake_at_ms,
-        "change": change,
-        "body": msgspec.json.encode(alert),
-    }
-    later = {name: value for name, value in row.items() if name != "id"}
-    connection.execute(office.insert(alerts).values(row).on_conflict_do_update(index_elements=["id"], set_=later))
+def save(office: Office, connection: Connection, changed: Sequence[tuple[Alert, int | None]], change: int) -> None:
+    """Write alerts as they are now, each with when it wants to be looked at."""
+    found: list[dict[str, Any]] = [
+        {
+            "id": alert.id,
+            "group_key": alert.group,
+            "state": alert.state,
+            "severity": alert.severity,
+            "family": alert.family,
+            "site_id": alert.site_id,
+            "unit_id": alert.unit_id,
+            "assignee": alert.assignee,
+            "opened_at_ms": alert.opened_at,
+            "wake_at_ms": wake_at_ms,
+            "change": change,
+            "body": msgspec.json.encode(alert),
+        }
+        for alert, wake_at_ms in changed
+    ]
+    if not found:
+        return
+    statement = office.insert(alerts)
+    later = {name: statement.excluded[name] for name in found[0] if name != "id"}
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=later), found)
 
 
 def wake_muted(connection: Connection, now_ms: int) -> None:
@@ -290,11 +297,12 @@ def findings_of(
     return [_decode_finding(row.body, row.named_in) for row in rows]
 
 
-def mark_named(connection: Connection, finding_ids: Sequence[str], message: str) -> None:
-    """Remember which message named these findings."""
-    for start in range(0, len(finding_ids), 500):
-        ids = finding_ids[start : start + 500]
-        connection.execute(update(alert_findings).where(alert_findings.c.id.in_(ids)).values(named_in=message))
+def mark_named(connection: Connection, named: Sequence[tuple[str, str]]) -> None:
+    """Remember of findings, by id, which message named them."""
+    rows = [{"finding": finding_id, "message": message} for finding_id, message in named]
+    if rows:
+        marked = update(alert_findings).where(alert_findings.c.id == bindparam("finding"))
+        connection.execute(marked.values(named_in=bindparam("message")), rows)
 
 
 def _decode_finding(body: bytes, named_in: str) -> AlertFinding:
@@ -304,9 +312,9 @@ def _decode_finding(body: bytes, named_in: str) -> AlertFinding:
 # -- history ----------------------------------------------------------------------------------------------------
 
 
-def add_lines(connection: Connection, alert_id: str, lines: Sequence[Line]) -> None:
-    """Write lines of an alert's history."""
-    rows = [{"alert_id": alert_id, "at_ms": line.at, "body": msgspec.json.encode(line)} for line in lines]
+def add_lines(connection: Connection, lines: Sequence[tuple[str, Line]]) -> None:
+    """Write lines of histories, each with the id of its alert."""
+    rows = [{"alert_id": alert_id, "at_ms": line.at, "body": msgspec.json.encode(line)} for alert_id, line in lines]
     if rows:
         connection.execute(alert_history.insert(), rows)
 

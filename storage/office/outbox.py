@@ -9,7 +9,8 @@ notifier alone, and are in no answer and no log.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -236,15 +237,14 @@ _channel = msgspec.json.Decoder(Channel)
 # -- writing ----------------------------------------------------------------------------------------------------
 
 
-def add_message(office: Office, connection: Connection, message: Message, now_ms: int) -> None:
+def add_messages(office: Office, connection: Connection, said: Sequence[Message], now_ms: int) -> None:
     """Write what is said; again, it is the same."""
-    row = {
-        "id": message.id,
-        "alert_id": message.alert_id,
-        "created_at_ms": now_ms,
-        "body": msgspec.json.encode(message),
-    }
-    connection.execute(office.insert(messages).values(row).on_conflict_do_nothing())
+    found = [
+        {"id": each.id, "alert_id": each.alert_id, "created_at_ms": now_ms, "body": msgspec.json.encode(each)}
+        for each in said
+    ]
+    if found:
+        connection.execute(office.insert(messages).on_conflict_do_nothing(), found)
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,11 +263,9 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     not_before: int = 0
 
 
-def add_letters(
-    office: Office, connection: Connection, message: Message, letters: Sequence[Letter], now_ms: int
-) -> None:
-    """Put a message to these people into the outbox; again, it is there already."""
-    rows = [
+def add_letters(office: Office, connection: Connection, letters: Sequence[tuple[Message, Letter]], now_ms: int) -> None:
+    """Put messages to people into the outbox; again, they are there already."""
+    found = [
         {
             "id": letter.id,
             "message_id": message.id,
@@ -288,16 +286,18 @@ def add_letters(
             "is_doubtful": False,
             "error": "",
         }
-        for letter in letters
+        for message, letter in letters
     ]
-    if rows:
-        connection.execute(office.insert(outbox).values(rows).on_conflict_do_nothing())
+    if found:
+        connection.execute(office.insert(outbox).on_conflict_do_nothing(), found)
 
 
 # -- sending ----------------------------------------------------------------------------------------------------
 
 
-def claim(connection: Connection, now_ms: int, worker: str, limit: int, avoid: Collection[str] = ()) -> list[Entry]:
+def claim(
+    connection: Connection, now_ms: int, worker: str, limit: int, busy: Mapping[str, int], *, at_once: int = 8
+) -> list[Entry]:
     """Take entries that are due, the gravest first, and mark them as being sent by this worker.
 
     Of one alert, a person's entries go out in order: a later one waits until the earlier one has ended.
@@ -307,7 +307,8 @@ def claim(connection: Connection, now_ms: int, worker: str, limit: int, avoid: C
         now_ms: The time.
         worker: Who takes them.
         limit: How many at most.
-        avoid: Accounts to which nothing more is sent at the moment.
+        busy: How many are under way to each account.
+        at_once: How many may be under way to one account.
     """
     earlier = outbox.alias("earlier")
     unfinished = exists().where(
@@ -322,10 +323,16 @@ def claim(connection: Connection, now_ms: int, worker: str, limit: int, avoid: C
         .join(messages, messages.c.id == outbox.c.message_id)
         .where(outbox.c.state == "queued", outbox.c.not_before_ms <= now_ms, ~unfinished)
     )
-    if avoid:
-        query = query.where(outbox.c.account_id.not_in(list(avoid)))
+    full = [account for account, count in busy.items() if count >= at_once]
+    if full:
+        query = query.where(outbox.c.account_id.not_in(full))
     query = query.order_by(outbox.c.rank.desc(), outbox.c.seq).limit(limit).with_for_update(of=outbox, skip_locked=True)
-    found = [_entry(row) for row in connection.execute(query)]
+    room = defaultdict(lambda: at_once, {account: at_once - count for account, count in busy.items()})
+    found = []
+    for row in connection.execute(query):
+        if room[row.account_id] > 0:
+            room[row.account_id] -= 1
+            found.append(_entry(row))
     if found:
         taken = update(outbox).where(outbox.c.seq.in_([entry.seq for entry in found]))
         connection.execute(taken.values(state="sending", claimed_by=worker, claimed_at_ms=now_ms))

@@ -1,0 +1,1 @@
+"""Messages out of the outbox to people: by webhook, and by whatever Apprise reaches."""
