@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from house.house import House
     from storage.catalog.catalog import Catalog
     from storage.retention.desk import Desk
+    from storage.retention.releasing import Releasing
 
 Handler = Callable[[argparse.Namespace, "House"], Coroutine[Any, Any, int]]
 """What a command does, in a house whose parts it opens as it needs them; answers the exit code."""
@@ -34,9 +35,14 @@ def add_commands(commands: Any, wrapped: Callable[[Handler], Callable[[argparse.
     one.add_argument("--to", dest="to_at", type=instant, metavar="T")
     one.add_argument("--case", metavar="NUMBER", help="of the case that asks for it")
     _who(one)
-    one = _sub(hold, "release", "lift a hold", wrapped(_release))
-    one.add_argument("id", metavar="ID", help="as `hold list` shows it")
-    _who(one)
+    for name, text, run in (
+        ("release", "ask for a hold to be lifted; it stands until somebody else confirms", _release),
+        ("confirm", "confirm what another person asked for: the hold is lifted", _confirm),
+        ("refuse", "refuse what was asked for, or withdraw it: the hold stands", _refuse),
+    ):
+        one = _sub(hold, name, text, wrapped(run))
+        one.add_argument("id", metavar="ID", help="as `hold list` shows it")
+        _who(one)
     one = _sub(hold, "list", "the holds on a recorder's footage", wrapped(_holds))
     one.add_argument("--recorder", required=True, metavar="ID")
     one.add_argument("--session", metavar="ID")
@@ -151,9 +157,25 @@ async def _set_hold(arguments: argparse.Namespace, house: House) -> int:
     return 0
 
 
+async def _releasing(house: House) -> Releasing:
+    from storage.retention.releasing import Releasing
+
+    return Releasing(await _desk(house), await house.office(), await house.ledger(), house.clock)
+
+
 async def _release(arguments: argparse.Namespace, house: House) -> int:
-    desk = await _desk(house)
-    await desk.release(arguments.id, at=house.clock.now(), by=arguments.by, reason=arguments.reason)
+    await (await _releasing(house)).ask(arguments.id, by=arguments.by, reason=arguments.reason)
+    sys.stderr.write(f"asked; it stands until somebody else confirms: liuhen hold confirm {arguments.id}\n")
+    return 0
+
+
+async def _confirm(arguments: argparse.Namespace, house: House) -> int:
+    await (await _releasing(house)).confirm(arguments.id, by=arguments.by, remark=arguments.reason)
+    return 0
+
+
+async def _refuse(arguments: argparse.Namespace, house: House) -> int:
+    await (await _releasing(house)).refuse(arguments.id, by=arguments.by, remark=arguments.reason)
     return 0
 
 

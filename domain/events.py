@@ -326,6 +326,7 @@ class Hold(RecorderEvent, frozen=True, kw_only=True, tag="hold", rename={"from_"
         origin: What asks for it.
         ref: Number of the case, id of the finding.
         hold_id: Which hold is lifted; every person's hold of exactly this span where absent.
+        confirmed_by: Of a release: the second person, without whom nothing is lifted.
     """
 
     session_id: SessionId
@@ -337,6 +338,7 @@ class Hold(RecorderEvent, frozen=True, kw_only=True, tag="hold", rename={"from_"
     origin: HoldOrigin = "person"
     ref: Name | None = None
     hold_id: Name | None = None
+    confirmed_by: Name | None = None
 
 
 class Classified(RecorderEvent, frozen=True, kw_only=True, tag="classified", rename={"class_": "class"}):

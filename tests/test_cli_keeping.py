@@ -22,6 +22,7 @@ from tests.storage.retention_house import DAY_MS, RetentionHouse
 T = TypeVar("T")
 ON_S1 = ("--recorder", "cam-1", "--session", "s1")
 WHO = ("--by", "李四", "--reason", "复核")
+SECOND = ("--by", "王五", "--reason", "同意")
 
 
 class Place:
@@ -57,6 +58,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIUHEN_STORE", f"file:{tmp_path}/store")
     monkeypatch.setenv("LIUHEN_CATALOG", f"sqlite:///{tmp_path}/catalog.db")
+    monkeypatch.setenv("LIUHEN_OFFICE", f"sqlite:///{tmp_path}/office.db")
     monkeypatch.setenv("LIUHEN_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
     made = Place(tmp_path, capsys, ManualClock(SystemClock().now()))
     made.inside(lambda house: house.segment())
@@ -76,7 +78,16 @@ def test_a_hold_is_set_listed_and_lifted(place: Place) -> None:
     assert code == 0
     assert json.loads(listed)["id"] == one
     assert (json.loads(listed)["origin"], json.loads(listed)["ref"]) == ("case", "7号")
+    code, _, said = place.run("hold", "release", one, *WHO)
+    assert (code, "somebody else confirms" in said) == (0, True)
+    code, _, error = place.run("hold", "confirm", one, *WHO)
+    assert (code, "a second person" in error) == (2, True)
+    assert place.inside(follow) == [True], "one person alone lifts nothing"
+    assert place.run("hold", "refuse", one, *WHO)[0] == 0
+    code, _, error = place.run("hold", "confirm", one, *SECOND)
+    assert (code, "nobody has asked" in error) == (2, True)
     assert place.run("hold", "release", one, *WHO)[0] == 0
+    assert place.run("hold", "confirm", one, *SECOND)[0] == 0
     assert place.inside(follow) == [False]
     assert place.run("hold", "list", "--recorder", "cam-1")[1] == ""
     assert place.run("hold", "list", "--recorder", "cam-1", "--session", "s1", "--all")[1] != ""

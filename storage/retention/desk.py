@@ -17,7 +17,7 @@ from domain.events import Classified, Hold
 from storage.catalog.rows import ExpiryRow, HoldRow, ObjectRow
 from storage.ledger.entry import decode
 from storage.retention import entries
-from storage.retention.holds import hold_id
+from storage.retention.holds import by_two, hold_id
 from storage.retention.retention import Retention
 from storage.retention.rules import Blocker, blockers, due_at
 from storage.retention.standing import STRENGTH, standing
@@ -61,8 +61,8 @@ class Desk:
         await self._ledger.append([entries.of_event(event, one)])
         return one
 
-    async def release(self, one: str, *, at: Instant, by: str, reason: str) -> None:
-        """Lift a hold.
+    async def standing(self, one: str) -> HoldRow:
+        """Return a hold that stands.
 
         Raises:
             InvalidInput: No such hold stands.
@@ -71,6 +71,15 @@ class Desk:
         if hold is None or all(known.id != one for known in await self._register.holds(hold.recorder_id)):
             msg = f"hold: no hold {one!r} stands"
             raise InvalidInput(msg, "hold")
+        return hold
+
+    async def release(self, one: str, *, at: Instant, by: str, confirmed_by: str, reason: str) -> None:
+        """Lift a hold, as two people have decided: `storage.retention.releasing` gathers them.
+
+        Raises:
+            InvalidInput: No such hold stands, or one person would be both.
+        """
+        hold = await self.standing(one)
         event = Hold(
             at=at,
             recorder_id=hold.recorder_id,
@@ -81,7 +90,11 @@ class Desk:
             origin=hold.origin,
             ref=hold.ref,
             hold_id=one,
+            confirmed_by=confirmed_by,
         )
+        if not by_two(event):
+            msg = "by: it takes a second person to lift a hold"
+            raise InvalidInput(msg, "by")
         entry = entries.of_event(event)
         await self._ledger.append([msgspec.structs.replace(entry, session_id=hold.session_id)])
 

@@ -52,6 +52,7 @@ class ReleaseBody(
     ref: str | None = None
     from_at: Instant | None = None
     to_at: Instant | None = None
+    confirmed_by: str | None = None
 
 
 class ClassBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"retention_class": "class"}):
@@ -113,7 +114,7 @@ def of_event(event: Hold | Classified, hold_id: str = "") -> Entry:
         "to_at": event.to,
     }
     if event.released:
-        body = ReleaseBody(hold_id=event.hold_id, **told)  # type: ignore[arg-type]
+        body = ReleaseBody(hold_id=event.hold_id, confirmed_by=event.confirmed_by, **told)  # type: ignore[arg-type]
         return _entry("release", event.at, event.recorder_id, event.session_id, body)
     body = HoldBody(hold_id=hold_id, **told)  # type: ignore[arg-type]
     return _entry("hold", event.at, event.recorder_id, event.session_id, body)
@@ -209,6 +210,7 @@ def release_of(entry: Entry) -> Hold:
         origin=body.origin,
         ref=body.ref,
         hold_id=body.hold_id,
+        confirmed_by=body.confirmed_by,
     )
 
 

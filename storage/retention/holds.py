@@ -81,6 +81,12 @@ def lifted(event: Hold, standing: Iterable[HoldRow]) -> list[str]:
     ]
 
 
+def by_two(event: Hold) -> bool:
+    """Tell whether a release is the decision of two people; who asks cannot also confirm."""
+    one, other = event.by.strip().casefold(), (event.confirmed_by or "").strip().casefold()
+    return bool(other) and one != other
+
+
 def covers(hold: HoldRow, row: ObjectRow) -> bool:
     """Tell whether a hold is on an object."""
     if hold.recorder_id != row.recorder_id or hold.session_id not in {None, row.session_id}:

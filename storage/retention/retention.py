@@ -249,6 +249,8 @@ class Retention:
 
     def _say(self, event: AnyEvent) -> Entry | None:
         match event:
+            case Hold() if event.released and not holds.by_two(event):
+                logger.warning("retention: %s alone lifts no hold of %s", event.by, event.recorder_id)
             case Hold():
                 return entries.of_event(event, holds.hold_id(event.recorder_id, event))
             case Classified():

@@ -152,7 +152,9 @@ class RetentionHouse:
         await self.retention.apply(msgspec.structs.replace(said, **more))
 
     def hold(self, **more: object) -> Hold:
-        """A hold, as an event."""
+        """A hold, as an event; one that is lifted, by two."""
+        if more.get("released"):
+            more.setdefault("confirmed_by", "孙七")
         said = Hold(at=self.clock.now(), recorder_id="cam-1", session_id="s1", reason="复核", by="李四", released=False)
         return msgspec.structs.replace(said, **more)
 

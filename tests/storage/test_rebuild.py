@@ -51,7 +51,10 @@ async def live(one: Case, retention: Retention) -> None:
     for session, recorder in (("s7", "cam-2"), ("s1", "cam-1")):
         said = Hold(at=at, recorder_id=recorder, session_id=session, reason="complaint", by="chief", released=False)
         await retention.apply(said)
-    lifted = Hold(at=at.plus(5), recorder_id="cam-1", session_id="s1", reason="settled", by="chief", released=True)
+    lifted = Hold(
+        at=at.plus(5), recorder_id="cam-1", session_id="s1", reason="settled", by="chief", released=True,
+        confirmed_by="deputy",
+    )  # fmt: skip
     await retention.apply(lifted)
     case_file = Classified(
         at=at, recorder_id="cam-2", session_id="s7", class_="evidence", reason="case", by="officer", case="2026-1",

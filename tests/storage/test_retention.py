@@ -152,6 +152,10 @@ async def test_a_hold_is_a_legal_hold_until_it_is_released(house: RetentionHouse
     await house.retention.apply(house.hold(by="赵六", released=True, reason="无异议", at=T0.plus(9)))
     assert await house.held(*rows) == [False, True, True, False]
     (standing,) = await house.register.holds("cam-1")
+    for second in (None, "", "李四", " 李四 "):
+        alone = house.hold(released=True, hold_id=standing.id, at=T0.plus(9), confirmed_by=second)
+        await house.retention.apply(alone)
+    assert await house.held(*rows) == [False, True, True, False], "one person alone lifts nothing"
     await house.retention.apply(house.hold(released=True, hold_id=standing.id, at=T0.plus(9)))
     assert await house.held(*rows) == [False] * 4
     assert len(await house.entries("release")) == 2
