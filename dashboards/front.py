@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from dashboards.health import health_router
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.routing import Router
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,14 +28,20 @@ class Front:
     Args:
         listener: Where it answers; nowhere when None.
         not_ready: Why the process cannot serve yet, empty when it can; asked at each `/readyz`.
+        may_scrape: Tells whether metrics are for whoever asks.
 
     FastAPI comes in only with routes that are its own: loading it would cost a restarted recording 0.2 s.
     """
 
-    def __init__(self, listener: socket.socket | None, not_ready: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket | None,
+        not_ready: Callable[[], str],
+        may_scrape: Callable[[Request], bool] = lambda _: True,
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._routers: list[Router] = []
-        self.add([health_router(REGISTRY, not_ready)])
+        self.add([health_router(REGISTRY, not_ready, may_scrape)])
         config = uvicorn.Config(
             self._answer, interface="asgi3", log_config=None, access_log=False, lifespan="off", loop="none", ws="none"
         )

@@ -14,15 +14,20 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 
-def health_router(registry: CollectorRegistry, ready: Callable[[], str]) -> Router:
+def health_router(
+    registry: CollectorRegistry, ready: Callable[[], str], may_scrape: Callable[[Request], bool] = lambda _: True
+) -> Router:
     """Make the router.
 
     Args:
         registry: What `/metrics` shows.
         ready: Returns why the process cannot serve yet, empty when it can.
+        may_scrape: Tells whether metrics are for whoever asks; health is for everybody.
     """
 
     def metrics(request: Request) -> Response:
+        if not may_scrape(request):
+            return Response("metrics: not for this address (metrics_from)\n", status_code=403, media_type="text/plain")
         names = request.query_params.getlist("name[]")
         shown = registry.restricted_registry(names) if names else registry
         return Response(generate_latest(shown), media_type=CONTENT_TYPE_LATEST)

@@ -101,8 +101,9 @@ class House:
         """Answer HTTP from now on, with the routes known by now; calling it again adds those that came since."""
         if self._front is None:
             from dashboards.front import Front
+            from dashboards.people.requests import Origins
 
-            self._front = Front(self.listener, self._why_not_ready)
+            self._front = Front(self.listener, self._why_not_ready, Origins(self.settings).may_scrape)
         self._front.add(self.routers)
         self.routers = []
 

@@ -1,4 +1,4 @@
-"""All pages of signing in, of one's own account, and of accounts: what they share is made here."""
+"""All pages of signing in, of one's own account, of accounts and of the audit: what they share is made here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from dashboards.pages.account import account_router
 from dashboards.pages.accounts import accounts_router
+from dashboards.pages.audit import audit_router
 from dashboards.pages.signing import signing_router
 from dashboards.parts import Parts
 from dashboards.people.requests import Origins
@@ -16,4 +17,9 @@ def people_routers(parts: Parts) -> list[APIRouter]:
     """Make their routers."""
     origins = Origins(parts.settings)
     signing = SigningIn(parts.office, parts.audit, parts.clock, parts.settings, origins)
-    return [signing_router(parts, signing), account_router(parts, signing), accounts_router(parts, origins)]
+    return [
+        signing_router(parts, signing),
+        account_router(parts, signing),
+        accounts_router(parts, origins),
+        audit_router(parts),
+    ]

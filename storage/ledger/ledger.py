@@ -130,6 +130,12 @@ class Ledger:
         """Return index and line of up to `limit` entries of these kinds from `start` on, in order."""
         return await self._read(partial(statements.kind_lines, kinds=kinds, start=start, limit=limit))
 
+    async def last_of_kinds(
+        self, kinds: Sequence[str], before: int, limit: int = READ_AT_ONCE
+    ) -> list[tuple[int, bytes]]:
+        """Return index and line of up to `limit` entries of these kinds before an index, the newest first."""
+        return await self._read(partial(statements.last_kind_lines, kinds=kinds, before=before, limit=limit))
+
     async def of_session(self, recorder_id: str, session_id: str | None) -> list[tuple[int, bytes]]:
         """Return index and line of every entry about a session, in order."""
         return await self._read(partial(statements.session_lines, recorder_id=recorder_id, session_id=session_id))

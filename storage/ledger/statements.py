@@ -162,6 +162,12 @@ def kind_lines(connection: Connection, kinds: Sequence[str], start: int, limit: 
     return [(row[0], row[1]) for row in connection.execute(asked.order_by(entries.c.index).limit(limit))]
 
 
+def last_kind_lines(connection: Connection, kinds: Sequence[str], before: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return index and line of up to `limit` entries of these kinds before an index, the newest first."""
+    asked = select(entries.c.index, entries.c.line).where(entries.c.kind.in_(kinds), entries.c.index < before)
+    return [(row[0], row[1]) for row in connection.execute(asked.order_by(entries.c.index.desc()).limit(limit))]
+
+
 def session_lines(connection: Connection, recorder_id: str, session_id: str | None) -> list[tuple[int, bytes]]:
     """Return index and line of every entry about a session."""
     asked = select(entries.c.index, entries.c.line).where(
