@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
 from dashboards.pages.explanations import explanations_router
 from dashboards.pages.people import people_routers
+from dashboards.pages.registration import registration_routers
 from dashboards.pages.shell import Shell, static_router
 from dashboards.pages.wall import wall_router
 from dashboards.pages.watch import watch_banner_router
@@ -33,6 +35,7 @@ from dashboards.people.rights import Place
 from dashboards.people.viewing import AccessLog
 from dashboards.project import Projector
 from dashboards.projection import Change
+from dashboards.registration.registering import Registering
 from dashboards.stream import Hub
 from dashboards.wall.wall import Wall
 from dashboards.watch.seen import Seen
@@ -40,6 +43,7 @@ from domain.bus import Bus
 from domain.clock import Clock
 from domain.errors import BusUnavailable
 from domain.events import Integrity, IntegrityFault
+from domain.probe import Probe
 from domain.settings import Settings
 from domain.topics import EVENTS
 from domain.wire import encode
@@ -67,6 +71,7 @@ class Console:
         door: Finds out who asks.
         settings: Of this installation.
         book: The policies in force; those of the package alone where absent.
+        probe: Looks at the addresses of cameras that are being registered; nobody does where absent.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Console:
         door: Door,
         settings: Settings | None = None,
         book: Rulebook | None = None,
+        probe: Probe | None = None,
     ) -> None:
         self._registry, self._bus, self._clock = registry, bus, clock
         self.projector = Projector(bus, clock, state, catalog, self._changed)
@@ -91,6 +97,7 @@ class Console:
         self.wall = Wall(self.fleet, clock, shell, self._place)
         self.hub = Hub(self.fleet, clock, self._place, self.wall)
         self.pictures = LivePictures(bus, clock)
+        self.registering = Registering(bus, office, clock)
         self.parts = Parts(
             settings=settings or Settings(),
             book=book or default(),
@@ -107,7 +114,8 @@ class Console:
             guard=Guard(door),
             audit=Audit(ledger, clock),
             shell=shell,
-            officers=lambda _recorder_id, _at: frozenset(),
+            officers=self.registering.holders.of,
+            probe=probe,
         )
         self._views = Views(store, Path(self.parts.settings.work) / "views")
         self._recordings = Recordings(catalog, store, self._tell, self._views)
@@ -123,6 +131,7 @@ class Console:
             stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock), self._playing),
             live_router(parts, AccessLog(parts.ledger, parts.clock)),
             static_router(parts.guard),
+            *registration_routers(parts, self.registering),
             *people_routers(parts),
             openapi_router(parts.guard),
             explanations_router(parts),
@@ -144,7 +153,12 @@ class Console:
         Raises:
             BusUnavailable: The log could not be joined.
         """
-        await self.projector.run()
+        registering = asyncio.create_task(self.registering.run(), name="registering")
+        try:
+            await self.projector.run()
+        finally:
+            registering.cancel()
+            await asyncio.gather(registering, return_exceptions=True)
 
     async def close(self) -> None:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""

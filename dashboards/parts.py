@@ -15,6 +15,7 @@ from dashboards.projection import Fleet
 from dashboards.stream import Hub
 from domain.bus import Bus
 from domain.clock import Clock, Instant
+from domain.probe import Probe
 from domain.settings import Settings
 from policies.local import Rulebook
 from storage.catalog.catalog import Catalog
@@ -46,6 +47,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         audit: What people do, before it takes effect.
         shell: Draws pages.
         officers: To whom a recorder was handed out.
+        probe: Looks at a camera's address; None where this process does not.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     audit: Audit
     shell: Shell
     officers: Officers
+    probe: Probe | None = None
 
     def place(self, recorder_id: str, at: Instant | None = None) -> Place:
         """Return where a recorder is, as far as rights go, and whose it was at a moment; now, where None."""

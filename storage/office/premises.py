@@ -41,7 +41,7 @@ camera_secrets = Table(
     "camera_secrets",
     metadata,
     Column("camera_id", String(63), ForeignKey("cameras.camera_id"), primary_key=True),
-    Column("credentials", String(1000), nullable=False),
+    Column("address", String(2200), nullable=False),
 )
 camera_steps = Table(
     "camera_steps",
@@ -135,25 +135,23 @@ def find_camera(connection: Connection, camera_id: str) -> Camera | None:
     return None if body is None else _camera(body)
 
 
-async def add_camera(office: Office, camera: Camera, credentials: str, *, by: str, at: Instant) -> None:
+async def add_camera(office: Office, camera: Camera, secret: str, *, by: str, at: Instant) -> None:
     """Enter a camera.
 
     Args:
         office: Where.
         camera: As it begins, a draft.
-        credentials: `user:password`, percent-encoded as in an address; empty where none are needed.
+        secret: Its whole address, with credentials; empty where `camera.url` is whole.
         by: Account.
         at: When.
 
     Raises:
         Taken: Its id is in use.
     """
-    await office.write(lambda connection: write_camera(office, connection, camera, credentials, by=by, at=at))
+    await office.write(lambda connection: write_camera(office, connection, camera, secret, by=by, at=at))
 
 
-def write_camera(
-    office: Office, connection: Connection, camera: Camera, credentials: str, *, by: str, at: Instant
-) -> None:
+def write_camera(office: Office, connection: Connection, camera: Camera, secret: str, *, by: str, at: Instant) -> None:
     """Do the same within a transaction."""
     if find_camera(connection, camera.camera_id) is not None:
         msg = f"camera_id: {camera.camera_id} is in use"
@@ -161,7 +159,7 @@ def write_camera(
     camera = msgspec.structs.replace(camera, changed_at=at, changed_by=by)
     row = {"site_id": camera.site_id, "state": camera.state, "body": _text(camera)}
     connection.execute(office.insert(cameras).values(camera_id=camera.camera_id, **row))
-    _set_secret(office, connection, camera.camera_id, credentials)
+    _set_secret(office, connection, camera.camera_id, secret)
     _note(office, connection, camera, "added", "")
 
 
@@ -174,7 +172,7 @@ async def change_camera(
     by: str,
     at: Instant,
     note: str = "",
-    credentials: str | None = None,
+    secret: str | None = None,
 ) -> Camera:
     """Change a camera as it stands when nobody else changes it; return it as it is then.
 
@@ -186,7 +184,7 @@ async def change_camera(
         by: Account.
         at: When.
         note: For its history.
-        credentials: New ones; those it has where None.
+        secret: Its new whole address, empty where `camera.url` is whole; the one it has where None.
 
     Raises:
         InvalidInput: There is no such camera.
@@ -204,8 +202,8 @@ async def change_camera(
             .where(cameras.c.camera_id == camera_id)
             .values(site_id=camera.site_id, state=camera.state, body=_text(camera))
         )
-        if credentials is not None:
-            _set_secret(office, connection, camera_id, credentials)
+        if secret is not None:
+            _set_secret(office, connection, camera_id, secret)
         _note(office, connection, camera, what, note)
         return camera
 
@@ -220,15 +218,15 @@ async def history(office: Office, camera_id: str) -> list[Done]:
 
 
 async def secrets(office: Office) -> dict[str, str]:
-    """Return the credentials of all cameras that have some. For the cameras alone: never shown, never logged."""
+    """Return the whole addresses of cameras that have a password. For the cameras alone: never shown, never logged."""
     rows = await office.read(lambda connection: connection.execute(select(camera_secrets)).all())
-    return {row.camera_id: row.credentials for row in rows}
+    return {row.camera_id: row.address for row in rows}
 
 
-def _set_secret(office: Office, connection: Connection, camera_id: str, credentials: str) -> None:
+def _set_secret(office: Office, connection: Connection, camera_id: str, secret: str) -> None:
     connection.execute(delete(camera_secrets).where(camera_secrets.c.camera_id == camera_id))
-    if credentials:
-        connection.execute(office.insert(camera_secrets).values(camera_id=camera_id, credentials=credentials))
+    if secret:
+        connection.execute(office.insert(camera_secrets).values(camera_id=camera_id, address=secret))
 
 
 def _note(office: Office, connection: Connection, camera: Camera, what: str, note: str) -> None:

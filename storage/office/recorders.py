@@ -24,7 +24,9 @@ from storage.office.office import Office, metadata
 from storage.office.premises import Taken
 
 State = Literal["active", "suspended", "retired"]
-What = Literal["added", "changed", "issued", "returned", "token", "upgraded", "maintained", "out_of_service", "back"]
+What = Literal[
+    "added", "changed", "issued", "returned", "token", "upgraded", "maintained", "out_of_service", "back", "retired"
+]
 Result = Literal["passed", "failed"]
 MAX_TOKENS = 4
 """Of one recorder, the old ones that are still taken among them."""

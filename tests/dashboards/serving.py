@@ -12,10 +12,13 @@ from prometheus_client import CollectorRegistry
 from dashboards.console import Console
 from dashboards.hls.mp4 import take_apart
 from dashboards.people.doors import Open
+from dashboards.people.guard import Door
 from domain.clock import Instant, SystemClock
 from domain.events import Event, Fragment, RecorderEvent
 from domain.findings import Finding
+from domain.probe import Probe
 from domain.registry import Registration
+from domain.settings import Settings
 from domain.wire import encode
 from storage.catalog.catalog import Catalog
 from storage.catalog.rows import SegmentRow
@@ -118,7 +121,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[Served]:
+async def served(
+    folder: Path, *, door: Door | None = None, settings: Settings | None = None, probe: Probe | None = None
+) -> AsyncIterator[Served]:
     """Start everything on a free port, and stop it in order."""
     bus = EmbeddedBus(folder / "log", partitions=2)
     await bus.start()
@@ -135,7 +140,9 @@ async def served(folder: Path) -> AsyncIterator[Served]:
         store=store,
         ledger=ledger,
         office=office,
-        door=Open(),
+        door=door or Open(),
+        settings=settings,
+        probe=probe,
     )
     app = FastAPI()
     app.routes.extend(console.health().routes)

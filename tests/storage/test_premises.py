@@ -30,7 +30,7 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
 
 
 async def test_a_site_and_its_camera_are_there_again(office: Office) -> None:
-    await premises.add_camera(office, CAMERA, "admin:secret", by="op", at=AT)
+    await premises.add_camera(office, CAMERA, "rtsp://admin:secret@10.0.0.5/1", by="op", at=AT)
     kept = await premises.one_camera(office, "renhe-1")
     assert kept == msgspec.structs.replace(CAMERA, changed_at=AT, changed_by="op")
     assert await premises.all_cameras(office, "renhe") == [kept]
@@ -40,12 +40,16 @@ async def test_a_site_and_its_camera_are_there_again(office: Office) -> None:
 
 
 async def test_a_password_stands_apart(office: Office) -> None:
-    await premises.add_camera(office, CAMERA, "admin:secret", by="op", at=AT)
+    await premises.add_camera(office, CAMERA, "rtsp://admin:secret@10.0.0.5/1", by="op", at=AT)
     assert "secret" not in repr(await premises.one_camera(office, "renhe-1"))
-    assert await premises.secrets(office) == {"renhe-1": "admin:secret"}
-    for given, left in ((None, {"renhe-1": "admin:secret"}), ("a:b", {"renhe-1": "a:b"}), ("", {})):
+    assert await premises.secrets(office) == {"renhe-1": "rtsp://admin:secret@10.0.0.5/1"}
+    for given, left in (
+        (None, {"renhe-1": "rtsp://admin:secret@10.0.0.5/1"}),
+        ("rtsp://a:b@c/", {"renhe-1": "rtsp://a:b@c/"}),
+        ("", {}),
+    ):
         await premises.change_camera(
-            office, "renhe-1", lambda _site, camera: camera, what="address", by="op", at=AT, credentials=given
+            office, "renhe-1", lambda _site, camera: camera, what="address", by="op", at=AT, secret=given
         )
         assert await premises.secrets(office) == left
 
@@ -66,7 +70,7 @@ async def test_a_change_that_is_refused_changes_nothing(office: Office) -> None:
         raise NotReady("activate", [], "no")
 
     with pytest.raises(NotReady):
-        await premises.change_camera(office, "renhe-1", refuse, what="x", by="op", at=AT, credentials="")
+        await premises.change_camera(office, "renhe-1", refuse, what="x", by="op", at=AT, secret="")
     assert await premises.one_camera(office, "renhe-1") == before
     assert await premises.secrets(office) == {"renhe-1": "a:b"}
 

@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.create_table(
         "camera_secrets",
         sa.Column("camera_id", sa.String(63), sa.ForeignKey("cameras.camera_id"), primary_key=True),
-        sa.Column("credentials", sa.String(1000), nullable=False),
+        sa.Column("address", sa.String(2200), nullable=False),
     )
     op.create_table(
         "camera_steps",

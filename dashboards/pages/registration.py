@@ -1,0 +1,16 @@
+"""All routers of registration: sites, cameras, the ledger of recorders, and their API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from dashboards.pages.cameras import cameras_router
+from dashboards.pages.premises import premises_router
+from dashboards.parts import Parts
+from dashboards.registration.registering import Registering
+
+
+def registration_routers(parts: Parts, registering: Registering) -> list[APIRouter]:
+    """Make the routers."""
+    registrar = registering.registrar
+    return [premises_router(parts, registrar), cameras_router(parts, registrar)]
