@@ -7,6 +7,7 @@ from policies.local import Rulebook
 from policies.model import Policy
 from storage.catalog.catalog import Catalog
 from storage.ledger.entry import decode
+from storage.ledger.footage import is_stored
 from storage.ledger.ledger import Ledger
 
 MAX_FINDINGS = 1000
@@ -15,7 +16,7 @@ MAX_FINDINGS = 1000
 async def policy_of(ledger: Ledger, book: Rulebook, recorder_id: str, session_id: str) -> Policy | None:
     """Return the policy that a session's newest recording was stored under; None where nothing of it is known."""
     said = [decode(line) for _, line in await ledger.of_session(recorder_id, session_id)]
-    names = [str(one.body.get("policy")) for one in said if one.kind == "segment"]
+    names = [str(one.body.get("policy")) for one in said if is_stored(one)]
     return book.find(names[-1]) if names else None
 
 

@@ -9,10 +9,10 @@ import msgspec
 
 from domain.clock import Instant
 from domain.errors import InvalidInput
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow, SegmentRow
 from storage.ledger.entry import Entry, decode
+from storage.ledger.footage import is_stored, row_of
 from storage.ledger.ledger import Ledger
-from storage.ledger.segment import row_of
 
 GAP_MIN_MS = 1_000
 """Missing media shorter than this is no gap, as for the detectors."""
@@ -40,7 +40,7 @@ class Recording(msgspec.Struct, frozen=True):
         entry: Index of that entry.
     """
 
-    row: SegmentRow
+    row: ObjectRow
     entry: int
 
 
@@ -85,7 +85,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     from_at: Instant | None
     to_at: Instant | None
     recordings: Sequence[Recording]
-    deleted: Sequence[SegmentRow]
+    deleted: Sequence[ObjectRow]
     gaps: Sequence[Gap]
     lines: Sequence[Line]
 
@@ -131,7 +131,7 @@ async def gather(
         for line in lines
         if line.entry.kind == "deletion" and line.entry.body.get("stage") == "done"
     }
-    stored = [Recording(row_of(line.entry), line.index) for line in lines if line.entry.kind == "segment"]
+    stored = [Recording(row_of(line.entry), line.index) for line in lines if is_stored(line.entry)]
     recordings = sorted((one for one in stored if one.row.key not in gone), key=_order)
     if not recordings:
         msg = f"session: nothing is stored of {session_id!r} of {recorder_id!r}" + (" in that time" if from_at else "")
@@ -148,7 +148,7 @@ async def gather(
     )
 
 
-def gaps_of(lines: Iterable[Line], rows: Sequence[SegmentRow]) -> list[Gap]:
+def gaps_of(lines: Iterable[Line], rows: Sequence[ObjectRow]) -> list[Gap]:
     """Return the gaps that the ledger tells of, and those that only the recordings show."""
     newest: dict[str, Line] = {}
     for line in lines:
@@ -174,7 +174,7 @@ def _gap(line: Line) -> Gap:
     )
 
 
-def _holes(rows: Sequence[SegmentRow]) -> Iterable[Gap]:
+def _holes(rows: Sequence[ObjectRow]) -> Iterable[Gap]:
     """Yield what no recording covers between the first and the last, and fragments missing inside a feed."""
     covered = rows[0].to_at if rows else Instant(0)
     for row in rows[1:]:
@@ -183,6 +183,8 @@ def _holes(rows: Sequence[SegmentRow]) -> Iterable[Gap]:
         covered = max(covered, row.to_at)
     last: dict[str, SegmentRow] = {}
     for row in rows:
+        if not isinstance(row, SegmentRow):
+            continue
         before = last.get(row.feed_id)
         if before is not None and row.first_seq > before.last_seq + 1 and row.from_at - before.to_at <= GAP_MIN_MS:
             yield _hole(min(before.to_at, row.from_at), max(before.to_at, row.from_at))
@@ -210,4 +212,6 @@ def _is_within(entry: Entry, from_at: Instant | None, to_at: Instant | None) -> 
 
 
 def _order(one: Recording) -> tuple[str, str, int]:
-    return one.row.from_at.rfc3339(), one.row.feed_id, one.row.first_seq
+    row = one.row
+    feed = (row.feed_id, row.first_seq) if isinstance(row, SegmentRow) else ("", 0)
+    return row.from_at.rfc3339(), *feed

@@ -29,8 +29,10 @@ from domain.clock import Clock, Instant
 from domain.errors import IntegrityError, InvalidInput
 from domain.findings import Finding
 from domain.wire import to_builtins
-from storage.catalog.rows import SegmentRow
+from storage.catalog.rows import ObjectRow, UploadRow
+from storage.export.delivered import play
 from storage.export.holdings import Gap, Holdings, Line, gather
+from storage.export.original import Original, original_of
 from storage.export.remux import Copy, Source, remux
 from storage.ledger.checkpoint import open_checkpoint
 from storage.ledger.entry import Entry
@@ -90,22 +92,6 @@ class ClockOffset(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "f
     from_: str
     offset_s: float
     to: str | None = None
-
-
-class Original(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """An original in the package; see docs/reference/package.md."""
-
-    file: str
-    key: str
-    version_id: str
-    sha256: str
-    bytes: int
-    from_: str
-    to: str
-    feed_id: str
-    first_seq: int
-    last_seq: int
-    entry: int
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -230,14 +216,19 @@ class Exporter:
         """Steps 2 to 4."""
         originals: list[Original] = []
         sources: list[Source] = []
+        delivered: list[tuple[Path, UploadRow]] = []
         for number, one in enumerate(holdings.recordings, 1):
             row = one.row
             name = f"objects/{number:05}-{row.key.rpartition('/')[2]}"
             await self._copy(folder / name, row)
-            originals.append(_original(name, row, one.entry))
-            sources.append(Source(folder / name, row.from_at, row.to_at))
+            originals.append(original_of(name, row, one.entry))
+            if isinstance(row, UploadRow):
+                delivered.append((folder / name, row))
+            else:
+                sources.append(Source(folder / name, row.from_at, row.to_at))
             progress(number, len(holdings.recordings))
         copies = await asyncio.to_thread(remux, sources, folder / "play")
+        copies += await play(delivered, folder / "play", len(copies) + 1)
         told = Told(
             v=VERSION,
             origin=self._keys.signer.verifier.name,
@@ -253,7 +244,7 @@ class Exporter:
         )
         return await asyncio.to_thread(self._seal, folder, told, holdings, copies)
 
-    async def _copy(self, path: Path, row: SegmentRow) -> None:
+    async def _copy(self, path: Path, row: ObjectRow) -> None:
         digest, size = hashlib.sha256(), 0
         with path.open("xb") as target:
             async for piece in self._store.open_range(row.key, row.version_id):
@@ -349,22 +340,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _original(name: str, row: SegmentRow, entry: int) -> Original:
-    return Original(
-        file=name,
-        key=row.key,
-        version_id=row.version_id,
-        sha256=row.sha256,
-        bytes=row.bytes,
-        from_=row.from_at.rfc3339(),
-        to=row.to_at.rfc3339(),
-        feed_id=row.feed_id,
-        first_seq=row.first_seq,
-        last_seq=row.last_seq,
-        entry=entry,
-    )
 
 
 def _offsets(found: Sequence[Finding], holdings: Holdings) -> list[ClockOffset]:

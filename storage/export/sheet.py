@@ -22,6 +22,7 @@ from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, Tabl
 
 from domain.clock import Instant
 from storage.export.holdings import Gap, Holdings
+from storage.export.original import Original
 from storage.export.package import Request, Told
 from storage.export.remux import Copy
 
@@ -80,11 +81,8 @@ def content(told: Told, holdings: Holdings, copies: Sequence[Copy]) -> list[Part
         Part("二、制作与提取", [], _hands(told)),
         Part(
             "三、原始录像",
-            ["序号", "文件", "起", "止", "字节", "SHA-256", "保管链序号"],
-            [
-                [str(number), one.file, _when(one.from_), _when(one.to), str(one.bytes), one.sha256, str(one.entry)]
-                for number, one in enumerate(told.objects, 1)
-            ],
+            ["序号", "文件", "起", "止", "后补交付", "字节", "SHA-256", "保管链序号"],
+            [_original(number, one) for number, one in enumerate(told.objects, 1)],
         ),
         Part(
             "四、中断（缺失）",
@@ -181,6 +179,13 @@ def _approval(request: Request) -> str:
     if request.application:
         return f"{request.approved_by}（系统内审批，申请 {request.application}，各步记入保管链）"
     return f"{request.approved_by}（提取人所填，系统未核验）"
+
+
+def _original(number: int, one: Original) -> list[str]:
+    """A file that was delivered later has the times that its sender said, and when it came."""
+    delivered = _when(one.delivered_at) if one.delivered_at else "否"
+    times = [_when(one.from_), _when(one.to), delivered]
+    return [str(number), one.file, *times, str(one.bytes), one.sha256, str(one.entry)]
 
 
 def _gap(gap: Gap) -> list[str]:

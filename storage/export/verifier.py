@@ -267,6 +267,11 @@ def manifest_faults(path: Path, told: dict[str, Any]) -> Iterator[str]:
         yield f"is of {place}"
 
 
+def is_stored(entry: dict[str, Any]) -> bool:
+    """Tell whether an entry is about an object: live footage, or a file that was delivered later."""
+    return entry["kind"] == "segment" or (entry["kind"] == "backfill" and "key" in entry["body"])
+
+
 class Package:
     """One package, and what is wrong with it."""
 
@@ -403,7 +408,7 @@ class Package:
             self.faults.append(f"{PACKAGE}: of the ledger {self.told['origin']}, not {self.head.origin}")
 
     def _check_objects(self) -> None:
-        known = {entry["body"]["key"]: (index, entry) for index, entry in self.entries if entry["kind"] == "segment"}
+        known = {entry["body"]["key"]: (index, entry) for index, entry in self.entries if is_stored(entry)}
         for one in self.told["objects"]:
             name = one["file"]
             found = known.get(one["key"])
@@ -412,12 +417,15 @@ class Package:
                 continue
             index, entry = found
             body = entry["body"]
-            fields = ("version_id", "sha256", "bytes", "from", "to", "feed_id", "first_seq", "last_seq")
+            own = ("feed_id", "first_seq", "last_seq")
+            if entry["kind"] == "backfill":
+                own = ("delivered_at", "media", "via")
+            fields = ("version_id", "sha256", "bytes", "from", "to", *own)
             different = [field for field in fields if body[field] != one[field]]
             if index != one["entry"] or different:
                 self.faults.append(f"{name}: not what the ledger says: {', '.join(different) or 'entry'}")
             path = self.folder / name
-            if path.is_file():
+            if path.is_file() and entry["kind"] == "segment":
                 owner = {"recorder_id": entry.get("recorder_id"), "session_id": entry.get("session_id")}
                 self.faults += [f"{name}: {fault}" for fault in manifest_faults(path, {**one, **owner})]
             if (entry.get("recorder_id"), entry.get("session_id")) != (
@@ -429,7 +437,7 @@ class Package:
     def _check_whole(self) -> None:
         """Nothing the ledger knows of the span is left out, and nothing is missing without being told."""
         objects = self.told["objects"]
-        if objects != sorted(objects, key=lambda one: (one["from"], one["feed_id"], one["first_seq"])):
+        if objects != sorted(objects, key=lambda one: (one["from"], one.get("feed_id", ""), one.get("first_seq", 0))):
             self.faults.append(f"{PACKAGE}: its recordings are not in the order of their capture")
         listed = {one["key"] for one in objects}
         gone = {
@@ -439,13 +447,14 @@ class Package:
         }
         for _, entry in self.entries:
             body = entry["body"]
-            if entry["kind"] == "segment" and body["key"] not in listed | gone:
+            if is_stored(entry) and body["key"] not in listed | gone:
                 self.faults.append(f"{body['key']}: in the ledger, and not in the package")
             if entry["kind"] == "gap" and body["id"] not in {one.get("id") for one in self.told["gaps"]}:
                 self.faults.append(f"gap {body['id']}: in the ledger, and not told in {PACKAGE}")
         feeds: dict[str, list[dict[str, Any]]] = {}
         for one in objects:
-            feeds.setdefault(one["feed_id"], []).append(one)
+            if "feed_id" in one:
+                feeds.setdefault(one["feed_id"], []).append(one)
         for feed, parts in sorted(feeds.items()):
             parts.sort(key=lambda one: one["first_seq"])
             for before, after in zip(parts, parts[1:]):  # noqa: B905 - as old a Python as courts have
