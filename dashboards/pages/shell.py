@@ -66,6 +66,7 @@ NAVIGATION = [
     Link("/explanations", "explanations", Right.FOOTAGE_SEARCH),
     Link("/sessions", "sessions", Right.FOOTAGE_SEARCH),
     Link("/requests", "requests", Right.FOOTAGE_REQUEST),
+    Link("/holds", "holds", Right.HOLD_SET),
     Link("/premises", "premises", Right.PREMISES_SEE),
     Link("/recorders", "recorders", Right.RECORDER_SEE),
     Link("/supervision", "supervision", Right.SUPERVISION_SEE),

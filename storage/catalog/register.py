@@ -14,6 +14,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.clock import Instant
+from domain.events import HoldOrigin
 from storage.catalog.catalog import Catalog
 from storage.catalog.objects import table_of
 from storage.catalog.paging import Order
@@ -32,6 +33,7 @@ from storage.catalog.tables import decisions, expiries, holds, places, releases,
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_NEWEST_HOLD = Order((holds.c.at, holds.c.id), descending=True)
 _LISTED = Order((expiries.c.listed_at, expiries.c.key))
 
 
@@ -73,6 +75,16 @@ class Register:
         if not released:
             query = query.where(holds.c.id.not_in(select(releases.c.hold_id)))
         return await self._all(query, HoldRow)
+
+    async def list_holds(
+        self, *, origin: HoldOrigin | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[HoldRow]:
+        """List the holds that stand on any recorder's footage, those set last first."""
+        query = select(holds).where(holds.c.id.not_in(select(releases.c.hold_id)))
+        if origin is not None:
+            query = query.where(holds.c.origin == origin)
+        rows = await self._rows(_NEWEST_HOLD.page(query, cursor, limit))
+        return Page([HoldRow(**row._mapping) for row in rows[:limit]], _NEWEST_HOLD.cursor(rows, limit))
 
     async def hold(self, hold_id: str) -> HoldRow | None:
         """Return a hold, lifted or not."""

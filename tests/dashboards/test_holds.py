@@ -1,0 +1,132 @@
+"""The holds desk: set, and released by two people; one person alone releases nothing, whichever way they try."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from domain.errors import InvalidInput
+from domain.events import Hold
+from domain.topics import EVENTS
+from domain.wire import encode
+from storage.office import releases
+from storage.retention.desk import Desk
+from storage.retention.releasing import Releasing
+from tests.dashboards.desks import Desks, desks
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> AsyncIterator[Desks]:
+    async with desks(tmp_path) as made:
+        await made.stopped_session()
+        await made.written()
+        yield made
+
+
+async def held(run: Desks) -> list[str]:
+    """Ids of the holds that stand, once the custody worker has followed the ledger."""
+    await run.retention.follow()
+    return [one.id for one in await run.retention.register.holds("rec-1")]
+
+
+async def set_one(run: Desks, person: str = "chief") -> str:
+    said = await run.post(person, "/holds", recorder="rec-1", session="s1", reason="当事人投诉", case="7号")
+    assert (said.status_code, said.headers["location"]) == (303, "/holds?said=set")
+    (one,) = await held(run)
+    return one
+
+
+async def test_a_hold_is_set_and_released_by_two(run: Desks) -> None:
+    one = await set_one(run)
+    shown = (await run.get("deputy", "/holds")).text
+    assert "当事人投诉" in shown
+    assert one in shown
+    assert (await run.post("chief", "/holds/release", hold=one, reason="已结案")).status_code == 303
+    assert await held(run) == [one], "asking lifts nothing"
+    assert f'id="confirm-{one}"' not in (await run.get("chief", "/holds")).text
+    assert f'id="confirm-{one}"' in (await run.get("deputy", "/holds")).text
+    done = await run.post("deputy", "/holds/confirm", hold=one, decision="confirm")
+    assert done.headers["location"] == "/holds?said=confirmed"
+    assert await held(run) == []
+    (entry,) = await run.entries("release")
+    assert (entry.body["by"], entry.body["confirmed_by"], entry.body["reason"]) == ("chief", "deputy", "已结案")
+    assert [act.body["what"] for act in await run.entries()] == ["hold.release_asked"]
+    assert "deputy" in (await run.get("chief", "/holds")).text
+
+
+async def test_one_person_alone_never_releases(run: Desks) -> None:
+    one = await set_one(run)
+    # Nobody asked; asked by themselves; asked twice; by what they write into the form.
+    assert (await run.post("chief", "/holds/confirm", hold=one, decision="confirm")).status_code == 422
+    assert (await run.post("chief", "/holds/release", hold=one, reason="已结案")).status_code == 303
+    assert (await run.post("chief", "/holds/release", hold=one, reason="已结案")).status_code == 422
+    for form in ({}, {"by": "deputy", "confirmed_by": "deputy", "asked_by": "deputy"}):
+        own = await run.post("chief", "/holds/confirm", hold=one, decision="confirm", **form)
+        assert own.status_code == 422
+    # Withdrawn, and asked and confirmed anew.
+    back = await run.post("chief", "/holds/confirm", hold=one, decision="refuse")
+    assert back.headers["location"] == "/holds?said=withdrawn"
+    assert (await run.post("deputy", "/holds/confirm", hold=one, decision="confirm")).status_code == 422
+    # Not by the log, nor by calling what lies beneath.
+    alone = Hold(
+        at=run.clock.now(), recorder_id="rec-1", session_id="s1", reason="x", by="chief", released=True, hold_id=one
+    )
+    await run.bus.publish(EVENTS.name, "rec-1", encode(alone))
+    await run.retention.apply(alone)
+
+    beneath = Desk(run.retention)
+    with pytest.raises(InvalidInput, match="second person"):
+        await beneath.release(one, at=run.clock.now(), by="chief", confirmed_by=" Chief ", reason="x")
+    releasing = Releasing(beneath, run.office, run.ledger, run.clock)
+    await releasing.ask(one, by="chief", reason="x")
+    with pytest.raises(InvalidInput, match="second person"):
+        await releasing.confirm(one, by="CHIEF")
+    assert await held(run) == [one]
+    assert await run.entries("release") == []
+
+
+async def test_whom_holds_are_for(run: Desks) -> None:
+    one = await set_one(run, "watch")
+    for stranger, answer in (("li", 403), ("auditor", 403), ("watch", 403), ("elsewhere", 404)):
+        assert (await run.post(stranger, "/holds/release", hold=one, reason="x")).status_code == answer
+    assert one not in (await run.get("elsewhere", "/holds")).text
+    assert (await run.post("elsewhere", "/holds", recorder="rec-1", session="s1", reason="x")).status_code == 404
+    assert (await run.get("li", "/holds")).status_code == 403
+    assert (await run.post("archive", "/holds/release", hold=one, reason="x")).status_code == 303
+    refused = await run.post("chief", "/holds/confirm", hold=one, decision="refuse", reason="还要用")
+    assert refused.headers["location"] == "/holds?said=refused"
+    (decided,) = await releases.decided(run.office)
+    assert (decided.state, decided.asked_by, decided.decided_by, decided.remark) == (
+        "refused",
+        "archive",
+        "chief",
+        "还要用",
+    )
+    assert await held(run) == [one]
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"session": "s1"}, "reason"),
+        ({"session": "none", "reason": "x"}, "session"),
+        ({"session": "s1", "reason": "x", "from_at": "yesterday"}, "from_at"),
+        ({"session": "s1", "reason": "x", "from_at": "2026-05-04T09:00", "to_at": "2026-05-04T08:00"}, "to"),
+        ({"session": "../s1", "reason": "x"}, "session_id"),
+    ],
+)
+async def test_what_cannot_be_held_is_said_and_what_was_written_stays(
+    run: Desks, form: dict[str, str], field: str
+) -> None:
+    said = await run.post("chief", "/holds", recorder="rec-1", **form)
+    assert said.status_code == 422
+    assert field in said.text
+    assert 'value="rec-1"' in said.text
+    assert await held(run) == []
+
+
+async def test_a_span_without_a_session_holds_every_session_in_it(run: Desks) -> None:
+    assert (await run.post("chief", "/holds", recorder="rec-1", reason="x")).status_code == 303
+    assert len(await held(run)) == 1
+    none = await run.post("chief", "/holds", recorder="rec-1", reason="x", to_at="2001-01-01T00:00")
+    assert none.status_code == 422
