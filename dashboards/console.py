@@ -22,6 +22,7 @@ from dashboards.hls.views import Views
 from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
 from dashboards.pages.explanations import explanations_router
+from dashboards.pages.holds import holds_router
 from dashboards.pages.people import people_routers
 from dashboards.pages.registration import registration_routers
 from dashboards.pages.shell import Shell, static_router
@@ -135,6 +136,7 @@ class Console:
             *people_routers(parts),
             openapi_router(parts.guard),
             explanations_router(parts),
+            holds_router(parts),
             wall_router(parts, self.wall),
             watch_banner_router(parts.guard, parts.shell, self._seen),
         ]
