@@ -9,7 +9,7 @@ from house.house import House, load
 
 async def console(house: House) -> None:
     """Show the fleet: pages, API, pictures, metrics."""
-    await load("dashboards.console", "storage.catalog.catalog", "storage.objects.connect")
+    await load("dashboards.console", "storage.catalog.catalog", "storage.objects.connect", "streams.probing.prober")
     from prometheus_client import REGISTRY
 
     from dashboards.console import Console
@@ -17,7 +17,11 @@ async def console(house: House) -> None:
     from dashboards.people.audit import Audit
     from dashboards.people.door import RealDoor
     from dashboards.people.requests import Origins
+    from streams.probing.networks import networks_of
+    from streams.probing.prober import Prober
 
+    prober = Prober(networks_of(house.settings.camera_networks))
+    house.stack.push_async_callback(prober.close)
     state = Path(house.settings.work) / f"console-{house.worker_id}.state"
     state.parent.mkdir(parents=True, exist_ok=True)
     bus, catalog, store = await house.bus(), await house.catalog(), await house.store()
@@ -34,6 +38,7 @@ async def console(house: House) -> None:
         door=RealDoor(office, house.clock, house.settings, Origins(house.settings)),
         settings=house.settings,
         book=house.book,
+        probe=prober,
     )
     house.console = made
     house.jobs["console"] = made.run
