@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from typing import TYPE_CHECKING
 
@@ -44,10 +45,12 @@ def _open_doors(house: House, service: IngestService) -> None:
     from streams.ingest.whip.service import WhipService
     from streams.uploads.limits import Limits
     from streams.uploads.routes import uploads_router
-    from streams.uploads.shelf import open_shelf
+    from streams.uploads.shelf import take_shelf
 
     locks = RecorderLocks()
-    shelf, limits = open_shelf(house.settings), Limits.of(house.settings)
+    limits = Limits.of(house.settings)
+    shelf, lock = take_shelf(house.settings)
+    house.stack.callback(os.close, lock)
     whip = WhipService(service, house.clock, options_from(house.settings), locks)
     house.farewell.append(whip.close)
     house.routers += [

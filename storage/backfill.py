@@ -86,30 +86,31 @@ class Backfill:
         head = await self._put(one, policy)
         row = await self._row(one, head, policy)
         try:
-            await self._ledger.append([entry_of(row, self._least(one, row.policy, one.delivered_at))])
+            await self._ledger.append([entry_of(row, self._least(row.to_at, row.policy, row.delivered_at))])
         except IntegrityError as error:  # somebody changed it; the file waits here until a person has looked
             raise LedgerUnavailable(str(error)) from error
         return await self._uploads.add(row)
 
     async def _row(self, one: Delivery, head: Head, policy: str) -> UploadRow:
+        """Make the row by what was said when it was written: said again, also by another host, it is the same."""
+        said = {**_said(one), **head.metadata}
+        from_at, to_at = Instant.parse(said["from"]), Instant.parse(said["to"])
         return UploadRow(
             key=one.key,
             recorder_id=one.recorder_id,
-            session_id=one.session_id,
-            policy=head.metadata.get(
-                "policy", policy
-            ),  # under which it was written, so that a repetition says the same
-            from_at=one.from_at,
-            to_at=one.to_at,
+            session_id=said["session"],
+            policy=said.get("policy", policy),
+            from_at=from_at,
+            to_at=to_at,
             bytes=one.bytes,
             sha256=one.sha256,
             version_id=head.version_id,
             media=one.media,
-            via=one.via,
-            delivered_at=one.delivered_at,
+            via=said["via"],
+            delivered_at=Instant.parse(said["delivered"]),
             stored_at=self._clock.now(),
-            retain_until=head.retain_until or one.to_at,
-            overlap_ms=await self._uploads.overlap_ms(one.recorder_id, one.from_at, one.to_at, but=one.key),
+            retain_until=head.retain_until or to_at,
+            overlap_ms=await self._uploads.overlap_ms(one.recorder_id, from_at, to_at, but=one.key),
         )
 
     async def _put(self, one: Delivery, policy: str) -> Head:
@@ -118,14 +119,14 @@ class Backfill:
                 one.key,
                 one.path,
                 sha256=one.sha256,
-                retain_until=self._least(one, policy, self._clock.now()),
+                retain_until=self._least(one.to_at, policy, self._clock.now()),
                 tags={
                     "retention": RETENTION_CLASS,
                     "recorder": one.recorder_id,
                     "session": one.session_id,
                     "policy": policy,
                 },
-                metadata={"policy": policy, "delivered": one.delivered_at.rfc3339()},
+                metadata={"policy": policy, **_said(one)},
                 content_type=content_type_of(one.key),
             )
         versions = await self._store.versions(one.key)
@@ -138,9 +139,20 @@ class Backfill:
             raise IntegrityError(msg)
         return head
 
-    def _least(self, one: Delivery, policy: str, now: Instant) -> Instant:
-        """Return until when it is locked at least where it is written at this moment."""
-        return max(retain_until(one.to_at, self._book.find(policy) or policy), now.plus(SHORTEST_LOCK_MS))
+    def _least(self, to_at: Instant, policy: str, now: Instant) -> Instant:
+        """Return until when a file is locked at least where it is written at this moment."""
+        return max(retain_until(to_at, self._book.find(policy) or policy), now.plus(SHORTEST_LOCK_MS))
+
+
+def _said(one: Delivery) -> dict[str, str]:
+    """Return what stands in the object's description: the first statement about a file is the one that counts."""
+    return {
+        "session": one.session_id,
+        "from": one.from_at.rfc3339(),
+        "to": one.to_at.rfc3339(),
+        "via": one.via,
+        "delivered": one.delivered_at.rfc3339(),
+    }
 
 
 def announcement(row: UploadRow) -> Backfilled:

@@ -8,7 +8,6 @@ metadata says; from then on the file is on its way to the store, and nothing is 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
@@ -116,7 +115,7 @@ class _Uploads:
         said = metadata_of(header)
         authenticate_as(request, self._ingest, said.get("recorder_id", ""))
         now = self._clock.now()
-        upload = described(secrets.token_hex(16), said, length_bytes=int(length), now=now, metadata=header)
+        upload = described(self._shelf.new_id(), said, length_bytes=int(length), now=now, metadata=header)
         await self._own(upload)
         async with self._creating:
             try:
@@ -196,6 +195,10 @@ class _Uploads:
     async def _find(self, request: Request, upload_id: str) -> Upload:
         bearer_token(request)
         upload = await asyncio.to_thread(self._look, upload_id)
+        if upload is None and self._shelf.is_elsewhere(upload_id):
+            raise Problem(
+                421, "begun at another host: go on at the Location that was answered there, or begin anew here"
+            )
         if upload is None:
             raise Problem(404, "no such upload: never there, expired, or ended")
         authenticate_as(request, self._ingest, upload.recorder_id)

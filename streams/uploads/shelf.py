@@ -2,6 +2,7 @@
 
 Layout, under one folder on one file system::
 
+    host                             eight digits that end the id of each upload begun here
     partial/<id>.json .bin .offset   coming
     ready/<id>.json .bin             whole, SHA-256 verified, waiting for the store
     done/<id>.json                   in the store
@@ -14,9 +15,11 @@ What stands behind the offset (a cut, a kill, a chunk with a wrong checksum) is 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +41,8 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.host = ""
+        """Ends the id of each upload that was begun here, and of none that was begun elsewhere."""
         self.partial, self.ready = root / "partial", root / "ready"
         self.done, self.rejected = root / "done", root / "rejected"
 
@@ -49,9 +54,33 @@ class Shelf:
         """
         for folder in (self.partial, self.ready, self.done, self.rejected):
             folder.mkdir(parents=True, exist_ok=True)
+        self.host = self._named()
         for upload in self.uploads(self.partial):
             if (self.ready / f"{upload.id}.json").exists():
                 self._forget(upload.id)
+
+    def own(self) -> int:
+        """Take the folder for the uploads of this process alone; it is free again when the descriptor is closed.
+
+        Raises:
+            BlockingIOError: Another process takes uploads into it.
+            OSError: It cannot be used.
+        """
+        lock = os.open(self.root / "taking", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
+
+    def new_id(self) -> str:
+        """Return an id that nobody can guess, and that tells where the upload was begun."""
+        return secrets.token_hex(12) + self.host
+
+    def is_elsewhere(self, upload_id: str) -> bool:
+        """Tell whether an id is of an upload that was begun in another folder."""
+        return bool(_ID.fullmatch(upload_id)) and not upload_id.endswith(self.host)
 
     def create(self, upload: Upload) -> None:
         """Begin one; it is there after a power cut too when this returns."""
@@ -143,6 +172,20 @@ class Shelf:
         """Return when bytes of it last came."""
         return round((self.partial / f"{upload_id}.offset").stat().st_mtime * 1000)
 
+    def _named(self) -> str:
+        """Return the folder's own digits, made when it was first opened; two processes may open it at once."""
+        place = self.root / "host"
+        draft = self.root / f"host.{secrets.token_hex(8)}"
+        if not place.exists():
+            draft.write_text(secrets.token_hex(4))
+            try:
+                os.link(draft, place)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return place.read_text()
+
     def _read(self, folder: Path, upload_id: str) -> Upload | None:
         if not _ID.fullmatch(upload_id):
             return None
@@ -154,6 +197,23 @@ class Shelf:
     def _forget(self, upload_id: str) -> None:
         for suffix in ("json", "bin", "offset"):
             (self.partial / f"{upload_id}.{suffix}").unlink(missing_ok=True)
+
+
+def take_shelf(settings: Settings) -> tuple[Shelf, int]:
+    """Open the folder that the settings name for taking uploads; closing the descriptor frees it for another process.
+
+    Raises:
+        InvalidSettings: It cannot be used, or another process takes uploads into it.
+    """
+    shelf = open_shelf(settings)
+    try:
+        return shelf, shelf.own()
+    except BlockingIOError as error:
+        msg = f"uploads: another process takes uploads into {shelf.root}; each ingest needs a folder of its own"
+        raise InvalidSettings(msg, "uploads") from error
+    except OSError as error:
+        msg = f"uploads: {shelf.root} cannot be used: {error.strerror}"
+        raise InvalidSettings(msg, "uploads") from error
 
 
 def open_shelf(settings: Settings) -> Shelf:

@@ -155,7 +155,7 @@ async def test_only_the_recorder_itself_sends_reads_and_ends(desk: Desk) -> None
         assert answer.status_code == 401
     assert (await desk.http.delete(place, headers=bearer())).status_code == 204
     assert (await desk.http.head(place, headers=bearer())).status_code == 404
-    assert (await desk.http.head("/uploads/" + "0" * 32, headers=bearer())).status_code == 404
+    assert (await desk.http.head("/uploads/" + "0" * 24 + desk.shelf.host, headers=bearer())).status_code == 404
 
 
 async def test_limits_say_what_is_full_and_when_to_come_again(desk: Desk) -> None:

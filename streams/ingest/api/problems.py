@@ -31,6 +31,7 @@ _TITLES: Final = {
     412: "Precondition failed",
     413: "Request too large",
     415: "Unsupported media type",
+    421: "Begun elsewhere",
     422: "Unacceptable content",
     423: "Locked",
     460: "Checksum mismatch",
