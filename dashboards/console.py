@@ -22,6 +22,7 @@ from dashboards.hls.views import Views
 from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
 from dashboards.pages.explanations import explanations_router
+from dashboards.pages.footage import Footage
 from dashboards.pages.holds import holds_router
 from dashboards.pages.people import people_routers
 from dashboards.pages.registration import registration_routers
@@ -121,6 +122,7 @@ class Console:
         self._views = Views(store, Path(self.parts.settings.work) / "views")
         self._recordings = Recordings(catalog, store, self._tell, self._views)
         self._playing = Playing(self.parts.place, Granted(office), clock)
+        self.footage = Footage(self.parts)
         self._seen = Seen(self.parts.settings, clock, registry)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(self.parts.book)))
 
@@ -136,6 +138,7 @@ class Console:
             *people_routers(parts),
             openapi_router(parts.guard),
             explanations_router(parts),
+            *self.footage.routers(),
             holds_router(parts),
             wall_router(parts, self.wall),
             watch_banner_router(parts.guard, parts.shell, self._seen),

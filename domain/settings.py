@@ -130,6 +130,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         speech_wait_s: How long the analysis may come behind the media it heard speech in.
         stop_and_go_stops: So many officer's stops in one session are stop-and-go.
         store_after_s: A fragment that is not in the store so long after it arrived is stuck.
+        grant_days: How many days a granted request for footage holds, where whoever decides says nothing of it; in no
+            document.
         watch: Whom `liuhen watch` watches: `name=http://host:port`, comma-separated. Names that begin with `prometheus`
             and `alertmanager` are these programs; all others are processes of ours.
         watch_url: Where the console asks what the watch sees, `http://host:port`; where empty, it sees its own process
@@ -228,6 +230,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     speech_wait_s: Annotated[float, Meta(ge=0)] = 2.0
     stop_and_go_stops: Annotated[int, Meta(ge=2)] = 3
     store_after_s: Positive = 300.0
+    grant_days: Annotated[int, Meta(ge=1, le=90)] = 7
     watch: str = ""
     watch_url: str = ""
     watch_every_s: Annotated[float, Meta(ge=0.1, le=10)] = 10.0

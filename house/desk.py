@@ -42,6 +42,7 @@ async def console(house: House) -> None:
     )
     house.console = made
     house.jobs["console"] = made.run
+    house.jobs["copies"] = made.footage.run
     house.farewell.append(made.close)
     house.not_ready.append(made.not_ready)
     house.routers += made.routers()
