@@ -22,7 +22,7 @@ from domain.errors import InvalidInput
 from storage.office import alerts as rows
 from storage.office import outbox
 from storage.office.office import Office
-from storage.office.outbox import PARTY, Channel
+from storage.office.outbox import CONTACT, PARTY, Channel
 
 MAX_WINDOW_MS = 31 * 86_400_000
 """Longest maintenance: what is quiet for longer is forgotten."""
@@ -164,6 +164,8 @@ class Arrangements:
         if is_new and not address:
             raise InvalidInput("address: is needed", "address")
         channel = msgspec.structs.replace(wanted, id=wanted.id if not is_new else uuid.uuid4().hex)
+        if channel.account_id == PARTY:
+            channel = msgspec.structs.replace(channel, min_severity="info", quiet_from="", quiet_to="")
         _check_channel(channel, address)
         await self._audit.note(
             person, "channel.written", account=channel.account_id, channel=channel.id, kind_of=channel.kind
@@ -236,6 +238,8 @@ def _check_channel(channel: Channel, address: str | None) -> None:
         raise InvalidInput("quiet_to: give both times, or none", "quiet_to")
     if address is None:
         return
+    if channel.account_id == PARTY and (channel.kind not in ("sms", "mail") or CONTACT not in address):
+        raise InvalidInput(f"address: of kind sms or mail, with {CONTACT} where the contact goes", "address")
     if len(address) > 2000 or any(ord(letter) < 0x21 for letter in address):
         raise InvalidInput("address: one address, without blanks", "address")
     if channel.kind == "webhook" and urlsplit(address).scheme not in ("http", "https"):

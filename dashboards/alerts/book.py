@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from sqlalchemy import Connection
 
-from dashboards.alerts import lifecycle
+from dashboards.alerts import acts, lifecycle
 from dashboards.alerts.compose import Composer, Names
 from dashboards.alerts.lifecycle import Outcome, Terms
 from dashboards.alerts.people import Directory, directory, levels_of
@@ -49,6 +49,20 @@ class Acks(msgspec.Struct, frozen=True, kw_only=True):
 def acks_of(settings: Settings) -> Acks:
     """Return what the settings say of it."""
     return Acks(critical=ms(settings.alert_ack_critical_s), warning=ms(settings.alert_ack_warning_s))
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """How a party is told.
+
+    Attributes:
+        by: Account that decided.
+        note: What it is told besides.
+        contacts: Numbers and mail addresses to which something is sent.
+    """
+
+    by: str
+    note: str
+    contacts: list[str]
 
 
 class Book:
@@ -100,9 +114,13 @@ class Book:
         """Open an alert again. Raises: as for `change`."""
         return await self._office.write(
             lambda connection: self._page(connection, now).change(
-                alert_id, lambda alert, terms: lifecycle.reopen(alert, by, now, note, terms)
+                alert_id, lambda alert, terms: acts.reopen(alert, by, now, note, terms)
             )
         )
+
+    async def tell_party(self, alert_id: str, step: Callable[[Alert, int], Outcome], told: Told, now: int) -> Alert:
+        """Write that the party is told, and what is sent to it. Raises: as for `change`."""
+        return await self._office.write(lambda connection: self._page(connection, now).party(alert_id, step, told))
 
     async def unreachable(self, alert_id: str, account_id: str, error: str, now: int) -> None:
         """Note that somebody cannot be told, and have it go to the next level at once.
@@ -169,10 +187,21 @@ class _Page:
         self._finish()
         return alert
 
+    def party(self, alert_id: str, step: Callable[[Alert, int], Outcome], told: Told) -> Alert:
+        alert = self._alert(alert_id)
+        if alert is None:
+            raise Missing(f"no alert {alert_id}")
+        self._keep(alert, step(alert, self._now))
+        self._composer.tell_party(alert, told.contacts, told.note, told.by)
+        self._finish()
+        return alert
+
     def _take(self, signal: Signal, before: tuple[str, AlertFinding] | None) -> None:
         about = signal.about
         if before is not None and _place(before[1]) >= _place(about):
             return  # heard already
+        if before is None and signal.scope == "source" and about.status == "closed":
+            return  # it was over before anybody heard of it
         alert = self._alert(before[0]) if before is not None else self._for(signal)
         if alert is None:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from sqlalchemy import Connection
 
 from dashboards.alerts.lifecycle import Say
@@ -15,7 +16,7 @@ from domain.alerts import Alert, AlertFinding, Line
 from storage.office import alerts as rows
 from storage.office import outbox, premises
 from storage.office.office import Office
-from storage.office.outbox import Letter, Message
+from storage.office.outbox import PARTY, Letter, Message
 
 Names = Callable[[str], str]
 """What people call a recorder; its id where they do not."""
@@ -64,6 +65,17 @@ class Composer:
         if say.what in _NAMING and reached:
             self._named += [(finding.id, message.id) for finding in message.findings]
         return lines
+
+    def tell_party(self, alert: Alert, contacts: Sequence[str], note: str, by: str) -> None:
+        """Write a message to contacts of the party: numbers and mail addresses."""
+        alert.said += 1
+        said = self._message(alert, Say(what="party", number=alert.said, level=alert.level))
+        message = msgspec.structs.replace(said, note=note, by=by)
+        self._messages.append(message)
+        self._letters += [
+            (message, Letter(id=digest(message.id, PARTY, contact), account_id=PARTY, contact=contact))
+            for contact in contacts
+        ]
 
     def flush(self) -> None:
         """Write what was said so far."""

@@ -6,11 +6,11 @@ with the messages that it gives rise to. Who may do what was asked before: `see`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
-from dashboards.alerts import lifecycle
-from dashboards.alerts.book import Book, acks_of
+from dashboards.alerts import acts
+from dashboards.alerts.book import Book, Told, acks_of
 from dashboards.alerts.lifecycle import Outcome
 from dashboards.alerts.view import AlertDetail, AlertView, view
 from dashboards.parts import Parts
@@ -19,9 +19,11 @@ from dashboards.people.rights import Person, Place, Right
 from dashboards.problem import Missing
 from domain.alerts import Alert
 from domain.clock import Clock, Instant
+from domain.errors import InvalidInput
 from storage.office import alerts as rows
-from storage.office import outbox
+from storage.office import outbox, premises
 from storage.office.alerts import Filter
+from storage.office.dossier import Contact
 from storage.office.office import Office
 
 PlaceOf = Callable[[Alert], Place]
@@ -111,6 +113,10 @@ class Desk:
         """Return how many alerts are not resolved, by state and severity."""
         return await self._office.read(rows.count_open)
 
+    def place(self, alert: Alert) -> Place:
+        """Return where an alert is, as far as rights go."""
+        return self._place_of(alert)
+
     # -- handling an alert --------------------------------------------------------------------------------------
 
     async def acknowledge(self, person: Person, alert_id: str, note: str = "") -> AlertView:
@@ -123,9 +129,7 @@ class Desk:
         """
         await self._see(person, Right.ALERT_HANDLE, alert_id)
         await self._audit.note(person, "alert.acknowledged", alert=alert_id, note=note)
-        return await self._change(
-            alert_id, lambda alert, now: lifecycle.acknowledge(alert, person.account_id, now, note)
-        )
+        return await self._change(alert_id, lambda alert, now: acts.acknowledge(alert, person.account_id, now, note))
 
     async def assign(self, person: Person, alert_id: str, to: str, note: str = "") -> AlertView:
         """Have an account look after it, and tell it. Right: `ALERT_ASSIGN`; to oneself `ALERT_HANDLE`.
@@ -136,15 +140,13 @@ class Desk:
         await self._see(person, right, alert_id)
         await self._book.check_account(to)
         await self._audit.note(person, "alert.assigned", alert=alert_id, to=to, note=note)
-        return await self._change(
-            alert_id, lambda alert, now: lifecycle.assign(alert, person.account_id, to, now, note)
-        )
+        return await self._change(alert_id, lambda alert, now: acts.assign(alert, person.account_id, to, now, note))
 
     async def note(self, person: Person, alert_id: str, note: str) -> AlertView:
         """Write something down. Right: `ALERT_HANDLE`. Raises: as for `acknowledge`."""
         await self._see(person, Right.ALERT_HANDLE, alert_id)
         await self._audit.note(person, "alert.noted", alert=alert_id, note=note)
-        return await self._change(alert_id, lambda alert, now: lifecycle.remark(alert, person.account_id, now, note))
+        return await self._change(alert_id, lambda alert, now: acts.remark(alert, person.account_id, now, note))
 
     async def resolve(self, person: Person, alert_id: str, note: str = "") -> AlertView:
         """Say that it is done with; a note is needed while it still holds. Right: `ALERT_HANDLE`.
@@ -153,13 +155,70 @@ class Desk:
         """
         await self._see(person, Right.ALERT_HANDLE, alert_id)
         await self._audit.note(person, "alert.resolved", alert=alert_id, note=note)
-        return await self._change(alert_id, lambda alert, now: lifecycle.resolve(alert, person.account_id, now, note))
+        return await self._change(alert_id, lambda alert, now: acts.resolve(alert, person.account_id, now, note))
 
     async def reopen(self, person: Person, alert_id: str, note: str = "") -> AlertView:
         """Say that it is not done with. Right: `ALERT_HANDLE`. Raises: as for `acknowledge`."""
         await self._see(person, Right.ALERT_HANDLE, alert_id)
         await self._audit.note(person, "alert.reopened", alert=alert_id, note=note)
         return view(await self._book.reopen(alert_id, person.account_id, note, int(self._clock.now())))
+
+    # -- the party ----------------------------------------------------------------------------------------------
+
+    async def contacts(self, person: Person, alert_id: str) -> Sequence[Contact]:
+        """Return who of the party may be told of an alert; nobody where it is at no site.
+
+        Raises:
+            Missing: There is none, or not for who asks.
+        """
+        alert = await self._see(person, Right.ALERT_SEE, alert_id)
+        site = await premises.one_site(self._office, alert.site_id) if alert.site_id else None
+        return () if site is None else site.contacts
+
+    async def tell_party(
+        self, person: Person, alert_id: str, names: Sequence[str], note: str = "", *, by_hand: Sequence[str] = ()
+    ) -> AlertView:
+        """Tell the party (W-NS 第十五条), because somebody decided so. Right: `ALERT_HANDLE`.
+
+        Args:
+            person: Who decided.
+            alert_id: Of which alert.
+            names: Contacts of the site that are sent a message, by their channel `sms` or `mail`.
+            note: What they are told besides.
+            by_hand: Contacts whom the person told themselves, by telephone or on paper.
+
+        Raises:
+            InvalidInput: A name is no contact of the site, or has neither number nor mail address, or nobody is named.
+            Missing, LedgerUnavailable, OfficeUnavailable: As for `acknowledge`.
+        """
+        known = {contact.name: contact for contact in await self.contacts(person, alert_id)}
+        await self._see(person, Right.ALERT_HANDLE, alert_id)
+        for name in (*names, *by_hand):
+            if name not in known:
+                raise InvalidInput(f"contacts: {name!r} is no contact of the site", "contacts")
+        sent = [_reached_by(known[name]) for name in names]
+        await self._audit.note(
+            person, "party.told", alert=alert_id, contacts=list(names), by_hand=list(by_hand), note=note
+        )
+        told = Told(by=person.account_id, note=note, contacts=sent)
+
+        def step(alert: Alert, now: int) -> Outcome:
+            return acts.tell_party(alert, person.account_id, now, note, contacts=list(names), by_hand=list(by_hand))
+
+        return view(await self._book.tell_party(alert_id, step, told, int(self._clock.now())))
+
+    async def party_confirmed(self, person: Person, alert_id: str, who: str, how: str, note: str = "") -> AlertView:
+        """Write down that somebody of the party confirmed what it was told. Right: `ALERT_HANDLE`.
+
+        Raises: as for `acknowledge`; `InvalidInput` where it is not said who, or how.
+        """
+        await self._see(person, Right.ALERT_HANDLE, alert_id)
+        if not who.strip() or not how.strip():
+            raise InvalidInput("who, how: are needed", "who" if not who.strip() else "how")
+        await self._audit.note(person, "party.confirmed", alert=alert_id, who=who, how=how, note=note)
+        return await self._change(
+            alert_id, lambda alert, now: acts.party_confirmed(alert, person.account_id, now, note, who=who, how=how)
+        )
 
     async def _see(self, person: Person, right: Right, alert_id: str) -> Alert:
         alert = await self._office.read(lambda connection: rows.get(connection, alert_id))
@@ -169,3 +228,11 @@ class Desk:
 
     async def _change(self, alert_id: str, step: Callable[[Alert, int], Outcome]) -> AlertView:
         return view(await self._book.change(alert_id, step, int(self._clock.now())))
+
+
+def _reached_by(contact: Contact) -> str:
+    reached = contact.mail if contact.channel == "mail" else contact.phone
+    if contact.channel not in ("sms", "mail") or not reached:
+        msg = f"contacts: {contact.name} is told neither by SMS nor by mail; tell them, and say so"
+        raise InvalidInput(msg, "contacts")
+    return reached

@@ -11,7 +11,6 @@ import msgspec
 
 from dashboards.alerts.signal import Signal, digest
 from domain.alerts import RANK, Alert, Line, Member, What
-from domain.errors import InvalidInput
 
 GROUP_WAIT_MS = 300
 """What comes so soon after the first of it is told together with it."""
@@ -140,7 +139,7 @@ def _join(alert: Alert, signal: Signal, now: int, outcome: Outcome, *, known: bo
     if alert.state == "resolved":
         if known and RANK[about.severity] <= RANK[alert.severity]:
             return  # it was resolved as it is
-        _begin_again(alert, now, outcome, by="", note="")
+        begin_again(alert, now, outcome, by="", note="")
     if RANK[about.severity] > RANK[alert.severity]:
         alert.severity = about.severity
     is_first = member is None
@@ -195,7 +194,7 @@ def advance(alert: Alert, now: int, terms: Terms) -> Outcome:
         _tell_news(alert, now, terms, outcome)
         _escalate(alert, now, terms, outcome)
         _clear(alert, now, outcome)
-    outcome.wake_at = _wake_at(alert, now, terms)
+    outcome.wake_at = wake_at(alert, now, terms)
     return outcome
 
 
@@ -214,7 +213,7 @@ def _tell_news(alert: Alert, now: int, terms: Terms, outcome: Outcome) -> None:
     what = "opened" if alert.told_at is None else _what(alert, worst)
     if not alert.told and not muted:
         worst = alert.severity  # it is told with all that it has, from before somebody resolved it too
-    _say(alert, what, now, outcome)
+    say(alert, what, now, outcome)
     if RANK[worst] > RANK[alert.told]:
         alert.told = worst
         _wait_for_somebody(alert, now, terms)
@@ -283,7 +282,7 @@ def _escalate(alert: Alert, now: int, terms: Terms, outcome: Outcome) -> None:
         return
     alert.level += 1
     alert.escalate_at = now + within
-    _say(alert, "escalated", now, outcome)
+    say(alert, "escalated", now, outcome)
 
 
 def _clear(alert: Alert, now: int, outcome: Outcome) -> None:
@@ -293,10 +292,11 @@ def _clear(alert: Alert, now: int, outcome: Outcome) -> None:
     alert.updated_at, alert.escalate_at, alert.muted_until = now, None, None
     outcome.lines.append(Line(at=now, what="cleared", facts={"since": alert.quiet_since}))
     if alert.told_at is not None:
-        _say(alert, "resolved", now, outcome)
+        say(alert, "resolved", now, outcome)
 
 
-def _wake_at(alert: Alert, now: int, terms: Terms) -> int | None:
+def wake_at(alert: Alert, now: int, terms: Terms) -> int | None:
+    """Return when an alert wants to be looked at again; None where nothing is to come."""
     if alert.state == "resolved":
         return None
     muted, loud = _sort_news(alert, now, terms)
@@ -308,89 +308,11 @@ def _wake_at(alert: Alert, now: int, terms: Terms) -> int | None:
     return min((at for at in times if at is not None), default=None)
 
 
-# -- what people do ---------------------------------------------------------------------------------------------
+# -- used by acts of people too ------------------------------------------------------------------------------------
 
 
-def acknowledge(alert: Alert, by: str, now: int, note: str) -> Outcome:
-    """Somebody looks after it; again, by whoever did so before, it changes nothing.
-
-    Raises:
-        InvalidInput: It is resolved.
-    """
-    _refuse_resolved(alert)
-    if alert.state == "acknowledged" and alert.acknowledged_by == by and not note:
-        return Outcome()
-    alert.state, alert.acknowledged_by, alert.acknowledged_at = "acknowledged", by, now
-    alert.assignee = alert.assignee or by
-    alert.updated_at, alert.escalate_at = now, None
-    return Outcome(lines=[Line(at=now, by=by, what="acknowledged", note=note)])
-
-
-def assign(alert: Alert, by: str, to: str, now: int, note: str) -> Outcome:
-    """Somebody is to look after it, and is told.
-
-    Raises:
-        InvalidInput: It is resolved, or nobody is named.
-    """
-    _refuse_resolved(alert)
-    if not to:
-        raise InvalidInput("to: name an account", "to")
-    alert.assignee, alert.updated_at = to, now
-    outcome = Outcome(lines=[Line(at=now, by=by, what="assigned", note=note, facts={"to": to})])
-    _say(alert, "assigned", now, outcome)
-    return outcome
-
-
-def remark(alert: Alert, by: str, now: int, note: str) -> Outcome:
-    """Somebody writes something down.
-
-    Raises:
-        InvalidInput: Nothing is said.
-    """
-    if not note.strip():
-        raise InvalidInput("note: say something", "note")
-    alert.updated_at = now
-    return Outcome(lines=[Line(at=now, by=by, what="noted", note=note)])
-
-
-def resolve(alert: Alert, by: str, now: int, note: str) -> Outcome:
-    """Somebody says that it is done with; those who were told of it are told so.
-
-    Raises:
-        InvalidInput: It is resolved, or it still holds and nothing is said of why it is done with.
-    """
-    _refuse_resolved(alert)
-    if alert.quiet_since is None and not note.strip():
-        raise InvalidInput("note: it still holds; say why it is done with", "note")
-    alert.state, alert.resolved_at, alert.resolved_by = "resolved", now, by
-    alert.updated_at, alert.escalate_at, alert.muted_until = now, None, None
-    outcome = Outcome(lines=[Line(at=now, by=by, what="resolved", note=note)])
-    for member in alert.members.values():
-        member.news_at, member.news = None, ""
-    if alert.told_at is not None:
-        _say(alert, "resolved", now, outcome)
-    return outcome
-
-
-def reopen(alert: Alert, by: str, now: int, note: str, terms: Terms) -> Outcome:
-    """Somebody says that it is not done with.
-
-    Raises:
-        InvalidInput: It is not resolved.
-    """
-    if alert.state != "resolved":
-        raise InvalidInput("it is not resolved", "state")
-    outcome = Outcome()
-    _begin_again(alert, now, outcome, by=by, note=note)
-    within = terms.ack_within_ms.get(alert.severity)
-    alert.escalate_at = None if within is None else now + within
-    _say(alert, "reopened", now, outcome)
-    alert.told_at, alert.told = now, alert.severity
-    outcome.wake_at = _wake_at(alert, now, terms)
-    return outcome
-
-
-def _begin_again(alert: Alert, now: int, outcome: Outcome, *, by: str, note: str) -> None:
+def begin_again(alert: Alert, now: int, outcome: Outcome, *, by: str, note: str) -> None:
+    """Open a resolved alert again."""
     alert.state, alert.resolved_at, alert.resolved_by = "opened", None, ""
     alert.acknowledged_by, alert.acknowledged_at = "", None
     alert.updated_at, alert.level, alert.quiet_since = now, 0, None
@@ -400,12 +322,8 @@ def _begin_again(alert: Alert, now: int, outcome: Outcome, *, by: str, note: str
     outcome.lines.append(Line(at=now, by=by, what="reopened", note=note))
 
 
-def _refuse_resolved(alert: Alert) -> None:
-    if alert.state == "resolved":
-        raise InvalidInput("it is resolved; reopen it first", "state")
-
-
-def _say(alert: Alert, what: What, now: int, outcome: Outcome) -> None:
+def say(alert: Alert, what: What, now: int, outcome: Outcome) -> None:
+    """Have something told."""
     alert.said += 1
     alert.updated_at = now
     outcome.says.append(Say(what=what, number=alert.said, level=alert.level))

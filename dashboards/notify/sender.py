@@ -15,6 +15,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -31,7 +32,7 @@ from domain.errors import OfficeUnavailable
 from storage.office import accounts, outbox
 from storage.office import alerts as rows
 from storage.office.office import Office
-from storage.office.outbox import Channel, Entry, Result
+from storage.office.outbox import CONTACT, PARTY, Channel, Entry, Result
 
 MAX_IN_FLIGHT = 96
 """Letters under way at once; the rest waits in the outbox."""
@@ -160,7 +161,9 @@ class Sender:
         entries, reached = await self._office.write(work)
         self._results = self._results[len(results) :]
         for entry in entries:
-            task = asyncio.create_task(self._deliver(entry, reached[entry.account_id]))
+            found = reached[entry.account_id]
+            mine = msgspec.structs.replace(found, channels=_fitting(entry, found.channels))
+            task = asyncio.create_task(self._deliver(entry, mine))
             self._tries[task] = entry
 
     async def _wait(self) -> None:
@@ -318,4 +321,12 @@ def _reached(connection: Connection, account_ids: set[str]) -> dict[str, Reached
 
 def _with_contact(address: str, contact: str) -> str:
     """Put a party's number or mail address into the address of the channel that reaches parties."""
-    return address.replace("{contact}", contact) if contact else address
+    return address.replace(CONTACT, quote(contact, safe="+@")) if contact else address
+
+
+def _fitting(entry: Entry, channels: list[Channel]) -> list[Channel]:
+    """Of the channels to parties, those by which this contact is reached."""
+    if entry.account_id != PARTY:
+        return channels
+    kind = "mail" if "@" in entry.contact else "sms"
+    return [channel for channel in channels if channel.kind == kind]

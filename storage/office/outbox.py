@@ -42,6 +42,9 @@ EntryState = Literal["queued", "sending", "sent", "failed", "superseded"]
 PARTY = "party"
 """Owner of the channels by which supervised parties are told, and account of entries to them."""
 
+CONTACT = "{contact}"
+"""Stands in the address of such a channel where the number or mail address goes."""
+
 messages = Table(
     "alert_messages",
     metadata,

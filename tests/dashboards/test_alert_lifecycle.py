@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboards.alerts import lifecycle
+from dashboards.alerts import acts, lifecycle
 from dashboards.alerts.lifecycle import DIGEST_MS, GATHER_MS, GROUP_WAIT_MS, HOLD_MS, Say, Terms
 from dashboards.alerts.signal import Origin, Signal, of_finding
 from domain.alerts import RANK, Alert
@@ -155,7 +155,7 @@ def test_a_graver_finding_breaks_out_at_once_and_must_be_acknowledged_anew() -> 
     story = Story()
     story.found("cam-1")
     story.wait(2)
-    lifecycle.acknowledge(story.alert, "zhang", story.now, "")
+    acts.acknowledge(story.alert, "zhang", story.now, "")
     story.found("cam-2", severity="critical")
     story.wait(1)
     assert story.said == ["opened", "worse"]
@@ -204,7 +204,7 @@ def test_acknowledged_in_time_it_stays() -> None:
     story = Story()
     story.found("cam-1", severity="critical")
     story.wait(200)
-    lifecycle.acknowledge(story.alert, "zhang", story.now, "在看")
+    acts.acknowledge(story.alert, "zhang", story.now, "在看")
     story.wait(5000)
     assert story.said == ["opened"]
     assert story.alert.assignee == "zhang"
@@ -245,8 +245,8 @@ def test_a_person_resolves_and_it_comes_back_at_once() -> None:
     story.found("cam-1")
     story.wait(5)
     with pytest.raises(InvalidInput, match="still holds"):
-        lifecycle.resolve(story.alert, "zhang", story.now, "")
-    lifecycle.resolve(story.alert, "zhang", story.now, "已派人")
+        acts.resolve(story.alert, "zhang", story.now, "")
+    acts.resolve(story.alert, "zhang", story.now, "已派人")
     story.wait(60)
     story.found("cam-1", "device.silent")
     story.wait(2)
@@ -258,21 +258,21 @@ def test_a_person_reopens_and_may_not_act_on_what_is_resolved() -> None:
     story = Story()
     story.found("cam-1")
     story.wait(5)
-    lifecycle.resolve(story.alert, "zhang", story.now, "好了")
-    for act in (lifecycle.acknowledge, lifecycle.resolve):
+    acts.resolve(story.alert, "zhang", story.now, "好了")
+    for act in (acts.acknowledge, acts.resolve):
         with pytest.raises(InvalidInput, match="reopen"):
             act(story.alert, "zhang", story.now, "x")
-    outcome = lifecycle.reopen(story.alert, "li", story.now, "还没好", story.terms)
+    outcome = acts.reopen(story.alert, "li", story.now, "还没好", story.terms)
     assert [say.what for say in outcome.says] == ["reopened"]
     with pytest.raises(InvalidInput, match="not resolved"):
-        lifecycle.reopen(story.alert, "li", story.now, "", story.terms)
+        acts.reopen(story.alert, "li", story.now, "", story.terms)
 
 
 def test_acknowledging_twice_changes_nothing() -> None:
     story = Story()
     story.found("cam-1")
-    assert lifecycle.acknowledge(story.alert, "zhang", story.now, "").lines
-    assert lifecycle.acknowledge(story.alert, "zhang", story.now, "").lines == []
+    assert acts.acknowledge(story.alert, "zhang", story.now, "").lines
+    assert acts.acknowledge(story.alert, "zhang", story.now, "").lines == []
 
 
 _steps = st.lists(
@@ -299,7 +299,7 @@ def test_in_every_story(steps: list[tuple[str, int, Any, int]]) -> None:
             began, of = open_since[number].pop()
             story.found(f"cam-{number}", status="closed", began=began, severity=of)
         elif what in ("acknowledge", "resolve") and story.alerts and story.alert.state != "resolved":
-            act = lifecycle.acknowledge if what == "acknowledge" else lifecycle.resolve
+            act = acts.acknowledge if what == "acknowledge" else acts.resolve
             story.says += [(story.now, say) for say in act(story.alert, "zhang", story.now, "note").says]
         story.until(story.now + wait_ms + 1)
     story.wait(DIGEST_MS / 1000 + 1)
