@@ -20,6 +20,7 @@ from house.people import invitation, invite_guests
 from house.running import EMBEDDED, first_of, listen, running, stop_event
 
 if TYPE_CHECKING:
+    from streams.simulate.history import Told
     from streams.simulate.script import Script
 
 FINE, FAULT = 0, 1
@@ -39,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
         handler = logging.FileHandler(folder / "demo.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().handlers[:] = [handler]
-        return uvloop.run(_run_demo(_demo_settings(folder), script, folder, arguments.days))
+        return uvloop.run(
+            _run_demo(_demo_settings(folder), script, folder, arguments.days, furnished=not arguments.script)
+        )
 
 
 def _built_in_script() -> str:
@@ -68,28 +71,36 @@ def _demo_settings(folder: Path) -> Settings:
         ice_hosts="127.0.0.1",
         worker_id="demo",
         second_factor=False,
+        camera_networks="127.0.0.1/32",
     )
 
 
-async def _run_demo(settings: Settings, script: Script, folder: Path, days: int) -> int:
+async def _run_demo(settings: Settings, script: Script, folder: Path, days: int, *, furnished: bool) -> int:
     from dashboards.demonstration import show, summary
+    from house.furnishing import ask, furnish
+    from house.history import tell
     from streams.ingest.registering import register
     from streams.simulate.fleet import Fleet
     from streams.simulate.registrations import registrations, with_tokens
 
     stop = stop_event()
-    if days:
-        from house.history import tell
-
+    told: list[Told] = []
+    if days and not (folder / "log").exists():
         print(f"正在准备前 {days} 天的数据 preparing what happened in the {days} days before …", flush=True)
         async with AsyncExitStack() as stack:
-            await tell(House(settings, stack), script.device, days)
+            told = await tell(House(settings, stack), script.device, days)
     async with running(settings, EMBEDDED) as house:
         script = with_tokens(msgspec.structs.replace(script, system=house.address))
         fleet = Fleet(script, house.clock)
-        await register(await house.bus(), registrations(script, await fleet.serve_cameras()))
+        urls = await fleet.serve_cameras()
         print(f"控制台 console: {house.address}/\n数据 data: {folder}", flush=True)
-        print(invitation(await invite_guests(house)), flush=True)
+        guests = await invite_guests(house)
+        print(invitation(guests), flush=True)
+        if furnished:
+            await furnish(house, script.device, urls, guests)
+            await ask(house, guests, [(one.recorder_id, one.session_id, one.begins_at, one.ends_at) for one in told])
+        else:
+            await register(await house.bus(), registrations(script, urls))
         await first_of(fleet.run(), stop.wait(), show(house.fleet, house.clock))
         good = await summary(house.fleet, await house.catalog(), house.clock)
     return FINE if good else FAULT

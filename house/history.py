@@ -32,8 +32,8 @@ NEAR_MS = 90_000
 AT_ONCE = 500
 
 
-async def tell(house: House, devices: list[Device], days: int) -> int:
-    """Store and publish the story of these devices; returns how many sessions it has.
+async def tell(house: House, devices: list[Device], days: int) -> list[Told]:
+    """Store and publish the story of these devices; returns its sessions, oldest first.
 
     Raises:
         Unavailable: A part of the house is away.
@@ -64,7 +64,7 @@ async def tell(house: House, devices: list[Device], days: int) -> int:
             events.append(await _store(depot, folder, pieces))
     folder.rmdir()
     await _publish(await house.bus(), [*events, *_ticks(sessions, now)])
-    return len(sessions)
+    return sorted(sessions, key=lambda one: one.begins_at)
 
 
 async def _store(depot: Depot, folder: Path, pieces: list[Piece]) -> Event:

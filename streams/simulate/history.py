@@ -118,6 +118,7 @@ class Told(msgspec.Struct, frozen=True):
 
     Attributes:
         recorder_id: Whose.
+        session_id: Which.
         events: All but the fragments' and what follows from storing.
         segments: What is to be stored, in order; the fragments of each in one list.
         begins_at: When it opens.
@@ -125,6 +126,7 @@ class Told(msgspec.Struct, frozen=True):
     """
 
     recorder_id: str
+    session_id: str
     events: list[Event]
     segments: list[list[Piece]]
     begins_at: Instant
@@ -149,6 +151,7 @@ def _tell(device: Device, act: Act, now: Instant) -> Told:
     runs = [_run(device, session_id, number, begin, span) for number, span in enumerate(act.films)]
     return Told(
         recorder_id=device.id,
+        session_id=session_id,
         events=[*_events(device, act, session_id, begin), *_telemetry(device, act, begin)],
         segments=[segment for run in runs for segment in run],
         begins_at=begin,

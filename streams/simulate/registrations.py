@@ -30,6 +30,7 @@ def registrations(script: Script, urls: Mapping[str, str]) -> list[Registration]
             kind=device.kind,
             policy=device.policy,
             site_id=device.site_id,
+            unit_id=device.unit_id,
             name=device.name or None,
             url=urls.get(device.id),
             token_sha256=hash_token(device.token) if device.pushes else None,

@@ -85,7 +85,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         id: Recorder id.
         kind: What it is; body-worn recorders push, cameras are pulled.
         name: What people call it; burnt into the picture.
-        site_id: Premises or unit.
+        site_id: Premises.
+        unit_id: Enforcement unit.
         token: Bearer token with which it pushes.
         policy: Policy it is registered under, where the simulation registers it.
         width: Picture width, pixels.
@@ -105,6 +106,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: Kind
     name: str = ""
     site_id: Name | None = None
+    unit_id: Name | None = None
     token: str = ""
     policy: Name = "wucheng"
     width: Annotated[int, Meta(ge=64, le=7680, multiple_of=2)] = 640
