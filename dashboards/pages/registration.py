@@ -6,6 +6,8 @@ from fastapi import APIRouter
 
 from dashboards.pages.cameras import cameras_router
 from dashboards.pages.premises import premises_router
+from dashboards.pages.recorders import recorders_router
+from dashboards.pages.sheets import sheets_router
 from dashboards.parts import Parts
 from dashboards.registration.registering import Registering
 
@@ -13,4 +15,9 @@ from dashboards.registration.registering import Registering
 def registration_routers(parts: Parts, registering: Registering) -> list[APIRouter]:
     """Make the routers."""
     registrar = registering.registrar
-    return [premises_router(parts, registrar), cameras_router(parts, registrar)]
+    return [
+        sheets_router(parts, registering),
+        premises_router(parts, registrar),
+        cameras_router(parts, registrar),
+        recorders_router(parts, registering),
+    ]

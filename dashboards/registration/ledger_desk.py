@@ -223,11 +223,14 @@ class LedgerDesk:
         place = self.place(card)
         return person.may_at(Right.RECORDER_EDIT, place) or person.account_id in place.officers
 
+    def midnight(self) -> Instant:
+        """Return when today began, in China."""
+        now = self._parts.clock.now()
+        return Instant.of(now.datetime().replace(hour=0, minute=0, second=0, microsecond=0))
+
     async def owed(self, person: Person) -> list[Owed]:
         """Return sessions of today that began without a check before them today, newest first."""
-        now = self._parts.clock.now()
-        day = now.datetime().replace(hour=0, minute=0, second=0, microsecond=0)
-        since = Instant.of(day)
+        since = self.midnight()
         done: dict[str, Instant] = {}
         for check in await prechecks.checks(self._parts.office, since=since):
             done[check.recorder_id] = min(check.at, done.get(check.recorder_id, check.at))
