@@ -131,7 +131,7 @@ def test_secrets_stand_in_files(name: str) -> None:
         assert not re.search(r"://[^/@\s]+:[^/@\s]+@", str(value)), f"{key}: a password in an address"
     named = set(re.findall(r"/run/secrets/([\w.]+)", f"{environment} {one.get('command')}{_mounted(one)}"))
     assert named - given == set(), "named and not handed over"
-    assert given - named == ({"webhook_token"} & given if name == "notify" else set()), "handed over and not used"
+    assert given - named == set(), "handed over and not used"
 
 
 def _mounted(one: dict[str, Any]) -> str:
@@ -178,7 +178,7 @@ def test_only_the_keeper_of_the_ledger_has_its_key() -> None:
 
 def test_every_role_is_there_once() -> None:
     commands = {name: one["command"] for name, one in ours().items()}
-    assert commands == {role: [role] for role in {*ROLES, "notify"}}
+    assert commands == {role: [role] for role in ROLES}
 
 
 def test_the_image_holds_every_file_that_is_read(tmp_path: Path) -> None:
@@ -245,5 +245,5 @@ def test_the_alert_that_always_fires_goes_to_the_watch_often() -> None:
     assert (route["matchers"], route["repeat_interval"]) == (["alertname = LiuhenWatchdog"], "15s")
     urls = {one["name"]: one["webhook_configs"][0]["url"] for one in said["receivers"]}
     assert urls[route["receiver"]] == "http://watch:8600/watchdog"
-    assert urls[said["route"]["receiver"]] == "http://notify:8600/api/v1/alertmanager"
+    assert urls[said["route"]["receiver"]] == "http://console:8600/api/v1/alertmanager"
     assert "--rules.alert.resend-delay=15s" in services()["prometheus"]["command"]

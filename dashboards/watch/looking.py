@@ -74,7 +74,10 @@ class Looker:
         if trouble:
             return self._seen(fault="trouble", detail=trouble)
         unready = await self._trouble(f"{url}/readyz")
-        text = (await self._get(f"{url}/metrics", {"name[]": [PROGRESS, _STARTED]})).text
+        metrics = await self._get(f"{url}/metrics", {"name[]": [PROGRESS, _STARTED]})
+        if not metrics.is_success:  # it may be well, and nobody could tell
+            return self._seen(fault="trouble", detail=f"{metrics.status_code} {metrics.text.strip()}"[:MAX_DETAIL])
+        text = metrics.text
         series = [(match[1], match[2], float(match[3])) for match in _SERIES.finditer(text)]
         figures = {reader: value for name, reader, value in series if name == PROGRESS}
         life = next((value for name, _, value in series if name == _STARTED), 0.0)

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from dashboards.watch.looking import LOOK_S, Looker
-from dashboards.watch.metrics import ILL
+from dashboards.watch.metrics import BEAT, ILL
 from dashboards.watch.sending import Sender
 from dashboards.watch.states import State, restored, step
 from dashboards.watch.targets import Target
@@ -95,6 +95,7 @@ class Watch:
                 has long after Prometheus is gone, and a repetition is no sign of life. None where it does not say.
         """
         self._beat = self._clock.monotonic() if evaluated_s is None else evaluated_s
+        BEAT.set(self._clock.now() / 1000 if evaluated_s is None else evaluated_s)
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -106,7 +106,7 @@ class House:
 class Keeper:
     """Starts again whatever ends, as a service manager would, while the `with` lasts."""
 
-    def __init__(self, programs: Sequence[Program]) -> None:
+    def __init__(self, programs: Sequence[Server]) -> None:
         self._stop = threading.Event()
         # One thread each: a service manager does not wait for one service before it starts another.
         self._threads = [threading.Thread(target=self._keep, args=[one], daemon=True) for one in programs]
@@ -121,7 +121,7 @@ class Keeper:
         for thread in self._threads:
             thread.join()
 
-    def _keep(self, program: Program) -> None:
+    def _keep(self, program: Server) -> None:
         while not self._stop.wait(0.05):
             if not program.alive:
                 program.start()
