@@ -26,6 +26,7 @@ from dashboards.pages.footage import Footage
 from dashboards.pages.holds import holds_router
 from dashboards.pages.people import people_routers
 from dashboards.pages.registration import registration_routers
+from dashboards.pages.recordings import recordings_router
 from dashboards.pages.shell import Shell, static_router
 from dashboards.pages.wall import wall_router
 from dashboards.pages.watch import watch_banner_router
@@ -141,6 +142,7 @@ class Console:
             *self.footage.routers(),
             holds_router(parts),
             wall_router(parts, self.wall),
+            recordings_router(parts),
             watch_banner_router(parts.guard, parts.shell, self._seen),
         ]
 
