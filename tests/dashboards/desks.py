@@ -11,9 +11,15 @@ import uvicorn
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
+from dashboards.alerts.book import Book
+from dashboards.alerts.desk import desk_of
+from dashboards.alerts.feed import Feed
+from dashboards.alerts.notifier import Notifier
+from dashboards.alerts.origins import Origins
 from dashboards.console import Console
 from dashboards.people.rights import Duty, Person, Role
 from dashboards.projection import Fleet
+from domain.alerts import Alert
 from domain.clock import Clock, Instant, SystemClock
 from domain.events import Event, RecorderEvent, SessionEnded, SessionOpened, SessionStopped, Tick
 from domain.findings import Finding
@@ -25,6 +31,8 @@ from storage.ledger.entry import Entry, decode
 from storage.ledger.ledger import Ledger
 from storage.objects.file import FileStore
 from storage.objects.port import ObjectStore
+from storage.office import alerts
+from storage.office.alerts import Filter
 from storage.office.office import Office
 from storage.retention.retention import Retention
 from streams.bus.embedded import EmbeddedBus
@@ -136,6 +144,15 @@ class Desks:
                     return found
                 await asyncio.sleep(0.1)
 
+    async def until_alerts(self, count: int = 1) -> list[Alert]:
+        """Wait until there are so many alerts."""
+        async with asyncio.timeout(20):
+            while True:
+                found = await self.office.read(lambda connection: alerts.list_newest(connection, Filter()))
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.1)
+
     async def entries(self, kind: str = "act") -> list[Entry]:
         """What the ledger says, of one kind."""
         size = await self.ledger.size()
@@ -179,8 +196,13 @@ async def desks(folder: Path, *, serve: bool = False) -> AsyncIterator[Desks]:
     """Start everything; with `serve`, on a free port too."""
     made = Desks(folder, SystemClock())
     await made.open()
+    origins = Origins(made.bus)
+    notifier = Notifier(made.bus, Book(made.office, origins.name), origins, made.clock, lambda: None)
     running = [
         asyncio.create_task(made.console.run()),
+        asyncio.create_task(origins.run()),
+        asyncio.create_task(notifier.run()),
+        asyncio.create_task(Feed(desk_of(made.console.parts), made.console.hub).run()),
         # A log as young as these tests' is not proven to be in order; the detectors would wait for it.
         asyncio.create_task(detect.run(made.bus, Settings(lateness_s=0.5))),
     ]
