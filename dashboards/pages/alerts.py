@@ -37,7 +37,7 @@ State = Annotated[Literal["", "opened", "acknowledged", "resolved"], Query()]
 Work = Callable[[], Awaitable[object]]
 
 
-def alerts_router(parts: Parts) -> APIRouter:
+def alert_pages_router(parts: Parts) -> APIRouter:
     """Make the router of the pages."""
     router = parts.guard.router(in_schema=False)
     desk = desk_of(parts)

@@ -12,8 +12,6 @@ from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
 from dashboards.alerts.book import Book
-from dashboards.alerts.desk import desk_of
-from dashboards.alerts.feed import Feed
 from dashboards.alerts.notifier import Notifier
 from dashboards.alerts.origins import Origins
 from dashboards.console import Console
@@ -202,7 +200,6 @@ async def desks(folder: Path, *, serve: bool = False) -> AsyncIterator[Desks]:
         asyncio.create_task(made.console.run()),
         asyncio.create_task(origins.run()),
         asyncio.create_task(notifier.run()),
-        asyncio.create_task(Feed(desk_of(made.console.parts), made.console.hub).run()),
         # A log as young as these tests' is not proven to be in order; the detectors would wait for it.
         asyncio.create_task(detect.run(made.bus, Settings(lateness_s=0.5))),
     ]
