@@ -21,7 +21,7 @@ from dashboards.hls.routes import live_router, stored_router
 from dashboards.hls.views import Views
 from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
-from dashboards.pages.alerts import alerts_router
+from dashboards.pages.alerts import alert_pages_router
 from dashboards.pages.explanations import explanations_router
 from dashboards.pages.footage import Footage
 from dashboards.pages.holds import holds_router
@@ -139,7 +139,7 @@ class Console:
             *registration_routers(parts, self.registering),
             *people_routers(parts),
             openapi_router(parts.guard),
-            alerts_router(parts),
+            alert_pages_router(parts),
             explanations_router(parts),
             *self.footage.routers(),
             holds_router(parts),
