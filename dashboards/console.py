@@ -11,10 +11,16 @@ from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from starlette.routing import Router
 
+from dashboards.alerts.alertmanager import alertmanager_router
+from dashboards.alerts.api import alerts_api
+from dashboards.alerts.arrange import Arrangements
+from dashboards.alerts.arrange_api import arrangements_router
+from dashboards.alerts.desk import desk_of
+from dashboards.alerts.feed import Feed
 from dashboards.api import api_router
 from dashboards.deadlines import Deadlines
-from dashboards.health import health_router
 from dashboards.footage.granted import Granted
+from dashboards.health import health_router
 from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
@@ -26,8 +32,8 @@ from dashboards.pages.explanations import explanations_router
 from dashboards.pages.footage import Footage
 from dashboards.pages.holds import holds_router
 from dashboards.pages.people import people_routers
-from dashboards.pages.registration import registration_routers
 from dashboards.pages.recordings import recordings_router
+from dashboards.pages.registration import registration_routers
 from dashboards.pages.shell import Shell, static_router
 from dashboards.pages.wall import wall_router
 from dashboards.pages.watch import watch_banner_router
@@ -125,6 +131,8 @@ class Console:
         self._recordings = Recordings(catalog, store, self._tell, self._views)
         self._playing = Playing(self.parts.place, Granted(office), clock)
         self.footage = Footage(self.parts)
+        self.desk = desk_of(self.parts)
+        self.feed = Feed(self.desk, self.hub)
         self._seen = Seen(self.parts.settings, clock, registry)
         registry.register(FleetCollector(self.fleet, clock, self.projector.ready.is_set, Deadlines(self.parts.book)))
 
@@ -133,6 +141,9 @@ class Console:
         parts = self.parts
         return [
             api_router(parts),
+            alerts_api(parts, self.desk),
+            arrangements_router(parts, Arrangements(parts.office, parts.audit, parts.clock)),
+            alertmanager_router(parts, self.desk.book),
             stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock), self._playing),
             live_router(parts, AccessLog(parts.ledger, parts.clock)),
             static_router(parts.guard),
@@ -141,8 +152,8 @@ class Console:
             openapi_router(parts.guard),
             alert_pages_router(parts),
             explanations_router(parts),
-            *self.footage.routers(),
             holds_router(parts),
+            *self.footage.routers(),
             wall_router(parts, self.wall),
             recordings_router(parts),
             watch_banner_router(parts.guard, parts.shell, self._seen),
@@ -163,11 +174,13 @@ class Console:
             BusUnavailable: The log could not be joined.
         """
         registering = asyncio.create_task(self.registering.run(), name="registering")
+        alerts = asyncio.create_task(self.feed.run(), name="alerts")
         try:
             await self.projector.run()
         finally:
             registering.cancel()
-            await asyncio.gather(registering, return_exceptions=True)
+            alerts.cancel()
+            await asyncio.gather(registering, alerts, return_exceptions=True)
 
     async def close(self) -> None:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""

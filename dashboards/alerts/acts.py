@@ -74,8 +74,7 @@ def reopen(alert: Alert, by: str, now: int, note: str, terms: Terms) -> Outcome:
     Raises:
         InvalidInput: It is not resolved.
     """
-    if alert.state != "resolved":
-        raise InvalidInput("it is not resolved", "state")
+    check_resolved(alert)
     outcome = Outcome()
     begin_again(alert, now, outcome, by=by, note=note)
     within = terms.ack_within_ms.get(alert.severity)
@@ -124,3 +123,13 @@ def party_confirmed(alert: Alert, by: str, now: int, note: str, *, who: str, how
 def _refuse_resolved(alert: Alert) -> None:
     if alert.state == "resolved":
         raise InvalidInput("it is resolved; reopen it first", "state")
+
+
+def check_resolved(alert: Alert) -> None:
+    """Go on only if an alert is resolved.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if alert.state != "resolved":
+        raise InvalidInput("it is not resolved", "state")

@@ -62,7 +62,7 @@ class Desk:
     """
 
     def __init__(self, office: Office, book: Book, audit: Audit, clock: Clock, place_of: PlaceOf) -> None:
-        self._office, self._book, self._audit, self._clock, self._place_of = office, book, audit, clock, place_of
+        self._office, self.book, self._audit, self._clock, self._place_of = office, book, audit, clock, place_of
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -127,41 +127,67 @@ class Desk:
             InvalidInput: It is resolved.
             LedgerUnavailable, OfficeUnavailable: Nothing was done.
         """
-        await self._see(person, Right.ALERT_HANDLE, alert_id)
-        await self._audit.note(person, "alert.acknowledged", alert=alert_id, note=note)
-        return await self._change(alert_id, lambda alert, now: acts.acknowledge(alert, person.account_id, now, note))
+
+        def step(alert: Alert, now: int) -> Outcome:
+            return acts.acknowledge(alert, person.account_id, now, note)
+
+        return await self._do(person, alert_id, step, "alert.acknowledged", note=note)
 
     async def assign(self, person: Person, alert_id: str, to: str, note: str = "") -> AlertView:
         """Have an account look after it, and tell it. Right: `ALERT_ASSIGN`; to oneself `ALERT_HANDLE`.
 
-        Raises: as for `acknowledge`.
+        Raises: as for `acknowledge`; `InvalidInput` where there is no such account.
         """
         right = Right.ALERT_HANDLE if to == person.account_id else Right.ALERT_ASSIGN
         await self._see(person, right, alert_id)
-        await self._book.check_account(to)
-        await self._audit.note(person, "alert.assigned", alert=alert_id, to=to, note=note)
-        return await self._change(alert_id, lambda alert, now: acts.assign(alert, person.account_id, to, now, note))
+        await self.book.check_account(to)
+
+        def step(alert: Alert, now: int) -> Outcome:
+            return acts.assign(alert, person.account_id, to, now, note)
+
+        return await self._do(person, alert_id, step, "alert.assigned", right=right, to=to, note=note)
 
     async def note(self, person: Person, alert_id: str, note: str) -> AlertView:
         """Write something down. Right: `ALERT_HANDLE`. Raises: as for `acknowledge`."""
-        await self._see(person, Right.ALERT_HANDLE, alert_id)
-        await self._audit.note(person, "alert.noted", alert=alert_id, note=note)
-        return await self._change(alert_id, lambda alert, now: acts.remark(alert, person.account_id, now, note))
+
+        def step(alert: Alert, now: int) -> Outcome:
+            return acts.remark(alert, person.account_id, now, note)
+
+        return await self._do(person, alert_id, step, "alert.noted", note=note)
 
     async def resolve(self, person: Person, alert_id: str, note: str = "") -> AlertView:
         """Say that it is done with; a note is needed while it still holds. Right: `ALERT_HANDLE`.
 
         Raises: as for `acknowledge`.
         """
-        await self._see(person, Right.ALERT_HANDLE, alert_id)
-        await self._audit.note(person, "alert.resolved", alert=alert_id, note=note)
-        return await self._change(alert_id, lambda alert, now: acts.resolve(alert, person.account_id, now, note))
+
+        def step(alert: Alert, now: int) -> Outcome:
+            return acts.resolve(alert, person.account_id, now, note)
+
+        return await self._do(person, alert_id, step, "alert.resolved", note=note)
 
     async def reopen(self, person: Person, alert_id: str, note: str = "") -> AlertView:
         """Say that it is not done with. Right: `ALERT_HANDLE`. Raises: as for `acknowledge`."""
-        await self._see(person, Right.ALERT_HANDLE, alert_id)
+        alert = await self._see(person, Right.ALERT_HANDLE, alert_id)
+        acts.check_resolved(alert)
         await self._audit.note(person, "alert.reopened", alert=alert_id, note=note)
-        return view(await self._book.reopen(alert_id, person.account_id, note, int(self._clock.now())))
+        return view(await self.book.reopen(alert_id, person.account_id, note, int(self._clock.now())))
+
+    async def _do(
+        self,
+        person: Person,
+        alert_id: str,
+        step: Callable[[Alert, int], Outcome],
+        what: str,
+        *,
+        right: Right = Right.ALERT_HANDLE,
+        **facts: str,
+    ) -> AlertView:
+        """See that it can be done, say in the ledger that it is about to be, and do it."""
+        now = int(self._clock.now())
+        step(await self._see(person, right, alert_id), now)  # on a copy: what cannot be done is not said
+        await self._audit.note(person, what, alert=alert_id, **facts)
+        return view(await self.book.change(alert_id, step, now))
 
     # -- the party ----------------------------------------------------------------------------------------------
 
@@ -192,42 +218,38 @@ class Desk:
             Missing, LedgerUnavailable, OfficeUnavailable: As for `acknowledge`.
         """
         known = {contact.name: contact for contact in await self.contacts(person, alert_id)}
-        await self._see(person, Right.ALERT_HANDLE, alert_id)
+        alert = await self._see(person, Right.ALERT_HANDLE, alert_id)
         for name in (*names, *by_hand):
             if name not in known:
                 raise InvalidInput(f"contacts: {name!r} is no contact of the site", "contacts")
-        sent = [_reached_by(known[name]) for name in names]
-        await self._audit.note(
-            person, "party.told", alert=alert_id, contacts=list(names), by_hand=list(by_hand), note=note
-        )
-        told = Told(by=person.account_id, note=note, contacts=sent)
+        told = Told(by=person.account_id, note=note, contacts=[_reached_by(known[name]) for name in names])
 
         def step(alert: Alert, now: int) -> Outcome:
             return acts.tell_party(alert, person.account_id, now, note, contacts=list(names), by_hand=list(by_hand))
 
-        return view(await self._book.tell_party(alert_id, step, told, int(self._clock.now())))
+        now = int(self._clock.now())
+        step(alert, now)
+        await self._audit.note(
+            person, "party.told", alert=alert_id, contacts=list(names), by_hand=list(by_hand), note=note
+        )
+        return view(await self.book.tell_party(alert_id, step, told, now))
 
     async def party_confirmed(self, person: Person, alert_id: str, who: str, how: str, note: str = "") -> AlertView:
         """Write down that somebody of the party confirmed what it was told. Right: `ALERT_HANDLE`.
 
         Raises: as for `acknowledge`; `InvalidInput` where it is not said who, or how.
         """
-        await self._see(person, Right.ALERT_HANDLE, alert_id)
-        if not who.strip() or not how.strip():
-            raise InvalidInput("who, how: are needed", "who" if not who.strip() else "how")
-        await self._audit.note(person, "party.confirmed", alert=alert_id, who=who, how=how, note=note)
-        return await self._change(
-            alert_id, lambda alert, now: acts.party_confirmed(alert, person.account_id, now, note, who=who, how=how)
-        )
+
+        def step(alert: Alert, now: int) -> Outcome:
+            return acts.party_confirmed(alert, person.account_id, now, note, who=who, how=how)
+
+        return await self._do(person, alert_id, step, "party.confirmed", who=who, how=how, note=note)
 
     async def _see(self, person: Person, right: Right, alert_id: str) -> Alert:
         alert = await self._office.read(lambda connection: rows.get(connection, alert_id))
         if alert is None or not person.may_at(right, self._place_of(alert)):
             raise Missing(f"no alert {alert_id}")
         return alert
-
-    async def _change(self, alert_id: str, step: Callable[[Alert, int], Outcome]) -> AlertView:
-        return view(await self._book.change(alert_id, step, int(self._clock.now())))
 
 
 def _reached_by(contact: Contact) -> str:

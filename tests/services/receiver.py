@@ -41,7 +41,11 @@ class Receiver:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    self.close_connection = True  # whoever sent it was killed in the middle
+                    return
                 status = receiver.take(self.path, self.headers.get("Idempotency-Key", ""), body)
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
