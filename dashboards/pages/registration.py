@@ -9,6 +9,7 @@ from dashboards.pages.premises import premises_router
 from dashboards.pages.recorders import recorders_router
 from dashboards.pages.sheets import sheets_router
 from dashboards.parts import Parts
+from dashboards.registration.api import registration_api
 from dashboards.registration.registering import Registering
 
 
@@ -20,4 +21,5 @@ def registration_routers(parts: Parts, registering: Registering) -> list[APIRout
         premises_router(parts, registrar),
         cameras_router(parts, registrar),
         recorders_router(parts, registering),
+        registration_api(parts, registering),
     ]

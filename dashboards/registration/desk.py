@@ -13,11 +13,12 @@ from dashboards.problem import Missing
 from dashboards.registration.addresses import HIDDEN, Address, address_of
 from dashboards.registration.registrar import Registrar
 from domain.errors import InvalidInput, Unavailable
+from domain.ids import is_recorder_id
 from domain.probe import ProbeRequest
 from storage.office import admission, documents, premises
 from storage.office.admission import REVIEWED, Gap, Part, Rules, Step
 from storage.office.documents import Document
-from storage.office.dossier import Camera, Seen, Site, check_credit_code
+from storage.office.dossier import Camera, Seen, Site, check_credit_code, check_text
 
 MAX_PREPARERS = 50
 """Accounts remembered that entered papers of one camera; the newest."""
@@ -48,11 +49,15 @@ class PremisesDesk:
         Raises:
             Missing: There is none, or not for them to do this at.
         """
-        found = await premises.one_site(self._parts.office, site_id)
+        found = await premises.one_site(self._parts.office, site_id) if is_recorder_id(site_id) else None
         if found is None:
             raise Missing(f"no site {site_id[:100]}")
         self._parts.guard.check(person, right, place_of(found), f"site {site_id[:100]}")
         return found
+
+    async def has_site(self, site_id: str) -> bool:
+        """Tell whether there is such a site, theirs or not."""
+        return is_recorder_id(site_id) and await premises.one_site(self._parts.office, site_id) is not None
 
     async def put_site(self, person: Person, site: Site, *, is_new: bool) -> Site:
         """Enter a site, or change it.
@@ -89,7 +94,7 @@ class PremisesDesk:
         Raises:
             Missing: There is none, it is at another site than named, or not for them to do this with.
         """
-        found = await premises.one_camera(self._parts.office, camera_id)
+        found = await premises.one_camera(self._parts.office, camera_id) if is_recorder_id(camera_id) else None
         if found is None or site_id not in (None, found.site_id):
             raise Missing(f"no camera {camera_id[:100]}")
         return await self.site(person, found.site_id, right), found
@@ -261,7 +266,7 @@ class PremisesDesk:
         """
         right = Right.PREMISES_REVIEW if step in REVIEWED else Right.PREMISES_EDIT
         site, camera = await self.camera(person, camera_id, right)
-        by = person.account_id
+        by, reason = person.account_id, check_text(reason, "reason")
 
         def take(at: Site, before: Camera) -> Camera:
             state = admission.after(step, at, before, self.rules(before), by=by, reason=reason)
@@ -282,6 +287,18 @@ class PremisesDesk:
         await self.camera(person, camera_id, Right.PREMISES_EDIT)
         now = self._parts.clock.now()
         return await documents.add(self._parts.office, content, name=name, by=person.account_id, at=now, field=field)
+
+    async def check_papers(self, part: msgspec.Struct) -> None:
+        """See that the documents that a part names were handed in.
+
+        Raises:
+            InvalidInput: One was not.
+        """
+        for field in ("document", "photo"):
+            sha256 = getattr(part, field, "")
+            if sha256 and await documents.read(self._parts.office, sha256) is None:
+                msg = f"{field}: no such document was handed in"
+                raise InvalidInput(msg, field)
 
     async def paper(self, person: Person, camera_id: str, sha256: str) -> tuple[Document, bytes]:
         """Return a document of a camera.

@@ -16,9 +16,11 @@ from dashboards.registration.holders import Holders
 from dashboards.registration.registrar import Registrar
 from domain.clock import Instant
 from domain.errors import InvalidInput
+from domain.ids import is_recorder_id
 from domain.registry import hash_token
 from policies.model import DeviceCheck, Policy
 from storage.office import accounts, prechecks, premises, recorders
+from storage.office.dossier import check_text
 from storage.office.prechecks import Check, Point
 from storage.office.recorders import Card, State, What
 
@@ -76,7 +78,7 @@ class LedgerDesk:
         Raises:
             Missing: There is none in the ledger, or not for them to do this with.
         """
-        card = await recorders.one_card(self._parts.office, recorder_id)
+        card = await recorders.one_card(self._parts.office, recorder_id) if is_recorder_id(recorder_id) else None
         if card is None:
             raise Missing(f"no recorder {recorder_id[:100]} in the ledger")
         self._parts.guard.check(person, right, self.place(card), f"recorder {recorder_id[:100]}")
@@ -120,7 +122,8 @@ class LedgerDesk:
         if what not in ("upgraded", "maintained", *_STATES):
             msg = f"what: no entry {what!r}"
             raise InvalidInput(msg, "what")
-        if not note.strip() and what != "back":
+        note = check_text(note, "note")
+        if not note and what != "back":
             msg = "note: say what was done, or why"
             raise InvalidInput(msg, "note")
         if card.state == "retired":
@@ -144,7 +147,7 @@ class LedgerDesk:
             if card.state != "active":
                 msg = f"state: it is {card.state}"
                 raise InvalidInput(msg, "state")
-            found = await accounts.get(self._parts.office, account_id[:64])
+            found = await accounts.get(self._parts.office, account_id[:64]) if account_id.isprintable() else None
             if found is None or found.state == "disabled":
                 msg = "account_id: no such account"
                 raise InvalidInput(msg, "account_id")
@@ -204,7 +207,7 @@ class LedgerDesk:
         card = await self.card(person, recorder_id)
         if not self.may_check(person, card):
             raise Missing(f"no recorder {recorder_id[:100]} of yours")
-        told = self.told_by_device(card)
+        told, note = self.told_by_device(card), check_text(note, "note")
         points = []
         for asked in self.asked(card):
             if asked.id not in told and asked.id not in found:

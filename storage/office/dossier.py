@@ -33,7 +33,7 @@ CREDIT_LETTERS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 CREDIT_WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class File(msgspec.Struct, frozen=True, kw_only=True):
     """Part of what is on file."""
 
 
@@ -244,6 +244,19 @@ class Camera(File, frozen=True, kw_only=True):
     def is_seen(self) -> bool:
         """Whether pictures came from the address that it has now."""
         return self.seen is not None and self.seen.ok and self.seen.url == self.url
+
+
+def check_text(text: str, field: str) -> str:
+    """Return a text of several lines, stripped.
+
+    Raises:
+        InvalidInput: Too long, or with characters that are none; names `field`.
+    """
+    try:
+        return msgspec.convert(text.strip(), Text)
+    except msgspec.ValidationError as error:
+        msg = f"{field}: at most 4000 characters, and no control characters"
+        raise InvalidInput(msg, field) from error
 
 
 def check_credit_code(code: str) -> str:

@@ -268,7 +268,8 @@ async def renew_token(
         later = recorder_tokens.c.until_ms.is_(None) | (recorder_tokens.c.until_ms > int(old_until))
         connection.execute(recorder_tokens.update().where(mine & later).values(until_ms=int(old_until)))
         row = {"sha256": sha256, "recorder_id": recorder_id, "made_at_ms": int(at), "made_by": by, "until_ms": None}
-        connection.execute(office.insert(recorder_tokens).values(row))
+        insert = office.insert(recorder_tokens).values(row)  # the same token again is the one in force again
+        connection.execute(insert.on_conflict_do_update(index_elements=["sha256"], set_={"until_ms": None}))
         _line(office, connection, recorder_id, at=at, by=by, what="token", note="")
 
     await office.write(work)

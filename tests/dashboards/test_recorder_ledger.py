@@ -132,7 +132,7 @@ async def test_a_check_takes_the_devices_own_word(site: Served, http: httpx.Asyn
     low = Telemetry(at=now, recorder_id="bw-1", device_at=now, battery_percent=9)
     await site.publish(low)
     async with httpx.AsyncClient(base_url=site.url) as client:
-        while "9.0 %" not in (await get(client, CARD, "zhang")).text:  # noqa: ASYNC110 - until the console has read it
+        while "9.0 %" not in (await get(client, CARD, "zhang")).text:
             pass
     ticked = {"point_works": "1", "point_battery": "1", "point_space": "1", "point_clock": "1"}
     assert (await post(http, f"{CARD}/checks", "zhang", data=ticked)).status_code == 303
@@ -150,7 +150,7 @@ async def test_a_session_without_a_check_is_listed_until_there_was_one_before(
     await begun(http)
     await post(http, f"{CARD}/holders", data={"account_id": "zhang"})
     await site.publish(SessionOpened(at=site.clock.now(), recorder_id="bw-1", session_id="s-1"))
-    while "未经检查即开始记录" not in (page := (await get(http, "/recorders")).text):  # noqa: ASYNC110
+    while "未经检查即开始记录" not in (page := (await get(http, "/recorders")).text):
         pass
     assert "Zhang" in page
     ticked = {"point_works": "1", "point_battery": "1", "point_space": "1", "point_clock": "1"}
@@ -224,8 +224,7 @@ async def test_sites_and_cameras_come_in_as_drafts_and_go_out_again(site: Served
     answer = await post(http, "/premises-import", "operator", files={"file": ("s.csv", text.encode("gb18030"))})
     assert "已导入 3 行" in answer.text
     for path in ("/premises.csv", "/premises.xlsx"):
-        out = (await get(http, path, "operator")).content
-        assert b"hunter2" not in out
+        assert b"hunter2" not in (await get(http, path, "operator")).content
     out = (await get(http, "/premises.csv", "operator")).content.decode("utf-8-sig")
     assert "'=cmd" in out
     assert "'+86 138" in out

@@ -124,6 +124,13 @@ async def test_the_token_before_is_not_given_longer_than_it_was(office: Office) 
     assert ends == {"a": AT.plus(1_000), "b": AT.plus(9_000_000), "c": None}
 
 
+async def test_the_same_token_again_is_in_force_again(office: Office) -> None:
+    await recorders.add_card(office, Card(recorder_id="bw-1"), by="keeper", at=AT)
+    for digest in ("a" * 64, "b" * 64, "a" * 64):
+        await recorders.renew_token(office, "bw-1", digest, old_until=AT, by="keeper", at=AT)
+    assert {token.sha256[0]: token.until for token in (await recorders.tokens(office))["bw-1"]} == {"a": None, "b": AT}
+
+
 async def test_checks_are_kept_as_they_were_made(office: Office) -> None:
     await recorders.add_card(office, Card(recorder_id="bw-1"), by="keeper", at=AT)
     points = (Point(id="works", ok=True), Point(id="battery", ok=False, value=12.0, by_device=True))
