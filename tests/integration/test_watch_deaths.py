@@ -24,7 +24,7 @@ from tests.services.toxiproxy import ToxiproxyServer
 RULES = Path(__file__).resolve().parents[2] / "dashboards/prometheus/rules.yml"
 EVERY_S, AFTER_S = 0.5, 6.0
 SHOWN_S = 120.0
-ROLES = ("tick", "custody", "console")
+ROLES = ("tick", "custody", "console", "notify")
 
 
 class Site:
