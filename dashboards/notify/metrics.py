@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 NOTIFICATIONS = Counter(
-    "liuhen_notifications_total",
+    "liuhen_notifications",
     "Tries to tell somebody, by kind of channel and result: sent, failed, doubtful, given_up, superseded, nobody.",
     ["channel", "result"],
 )
