@@ -77,7 +77,7 @@ def live_router(parts: Parts, access: AccessLog) -> APIRouter:
 
     def check(person: Person, recorder_id: str) -> None:
         place = parts.place(check_recorder_id(recorder_id))
-        parts.guard.check(person, Right.FOOTAGE_LIVE, place, f"live picture of {recorder_id}")
+        parts.guard.check(person, Right.FOOTAGE_LIVE, place, f"recorder {recorder_id}")
 
     @router.get("/{recorder_id}/live.m3u8")
     @declare(Right.FOOTAGE_LIVE)

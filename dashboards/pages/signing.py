@@ -25,10 +25,9 @@ from storage.office.links import Link
 MAX_TOKEN = 200
 
 
-def signing_router(parts: Parts, signing: SigningIn) -> APIRouter:
+def signing_router(parts: Parts, signing: SigningIn, pages: SignInPages) -> APIRouter:
     """Make the router of the sign-in page, of links, and of signing out."""
     router = parts.guard.router(in_schema=False)
-    pages = _Pages(parts, signing)
 
     @router.get(SIGN_IN)
     @declare(Right.PUBLIC)
@@ -62,7 +61,9 @@ def signing_router(parts: Parts, signing: SigningIn) -> APIRouter:
     return router
 
 
-class _Pages:
+class SignInPages:
+    """Draws the pages of signing in, and gives the cookies of a session."""
+
     def __init__(self, parts: Parts, signing: SigningIn) -> None:
         self._parts, self._signing = parts, signing
         self._accounts = Accounts(parts.office, parts.audit, parts.clock)
@@ -162,7 +163,7 @@ class _Pages:
         if len(token) > MAX_TOKEN:
             raise _over()
         link = await links.look(self._parts.office, cookies.hashed(token), self._parts.clock.now())
-        if link is None or link.kind == "oidc":
+        if link is None:
             raise _over()
         account = await accounts.get(self._parts.office, link.account_id) if link.account_id else None
         if (account is None) != (link.kind == "first") or (account is not None and account.state == "disabled"):

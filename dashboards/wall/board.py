@@ -106,7 +106,8 @@ class Board:
 
     def all(self, person: Person) -> list[Shown]:
         """Return everything that somebody may see, worst first."""
-        mine = [one for one in self._shown.values() if _may_see(person, one.place)]
+        # By where they are now: a recorder that was handed on changes nothing of its tile.
+        mine = [one for name, one in self._shown.items() if _may_see(person, self._place(name))]
         return sorted(mine, key=lambda one: one.tile.key)
 
     def _look_at(self, name: str, now: Instant) -> bool:

@@ -1,18 +1,17 @@
-"""Links that open something once: a first administrator, an invitation, a new password, a way through a provider."""
+"""Links that open something once: a first administrator, an invitation, a new password, a way in."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Row, String, Table, Text, delete, select
+from sqlalchemy import BigInteger, Column, Connection, Row, String, Table, delete, select
 
 from domain.clock import Instant
 from storage.office.office import Office, metadata
 
-Kind = Literal["first", "password", "enter", "oidc"]
-"""`first`: make the first administrator; `password`: set one; `enter`: sign in as somebody, for a demonstration;
-`oidc`: go on where a provider sends somebody back."""
+Kind = Literal["first", "password", "enter"]
+"""`first`: make the first administrator; `password`: set one; `enter`: sign in as somebody, for a demonstration."""
 
 links = Table(
     "one_time_links",
@@ -20,7 +19,6 @@ links = Table(
     Column("token_sha256", String(64), primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("account_id", String(64), nullable=False),
-    Column("payload", Text, nullable=False),
     Column("ends_at_ms", BigInteger, nullable=False),
 )
 
@@ -33,14 +31,12 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         kind: What it opens.
         ends_at: From then on it opens nothing.
         account_id: For whom; empty where for nobody in particular.
-        payload: What it carries; its kind knows.
     """
 
     token_sha256: str
     kind: Kind
     ends_at: Instant
     account_id: str = ""
-    payload: str = ""
 
 
 async def add(office: Office, link: Link, now: Instant) -> None:
@@ -91,5 +87,4 @@ def _find(connection: Connection, token_sha256: str, now: Instant) -> Link | Non
         kind=row.kind,
         ends_at=Instant(row.ends_at_ms),
         account_id=row.account_id,
-        payload=row.payload,
     )

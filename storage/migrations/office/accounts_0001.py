@@ -70,7 +70,6 @@ def upgrade() -> None:
         sa.Column("token_sha256", sa.String(64), primary_key=True),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("account_id", sa.String(64), nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
         sa.Column("ends_at_ms", sa.BigInteger, nullable=False),
     )
 
