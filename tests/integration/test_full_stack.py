@@ -131,6 +131,7 @@ def test_the_stack_as_composed_keeps_what_a_camera_and_a_recorder_send(running: 
     script.write_text(SCRIPT.format(url=running.stack.url("ingest"), token=running.token), encoding="utf-8")
     with Program(tmp_path / "sim", ["simulate", "--script", str(script)], {}):
         check_who_looks_after_it(running)
+        check_alert(running)
         poll_until(lambda: bool(running.segments("cam-1")), "the camera's footage is stored", 90, 0.5)
         poll_until(lambda: bool(running.segments("rec-1")), "the recorder's footage is stored", 90, 0.5)
         gaps = {"kind": "recording.gap", "recorder": "rec-1"}
@@ -161,6 +162,18 @@ def check_who_looks_after_it(running: Running) -> None:
 
     poll_until(lambda: not ill(), "the watch finds everybody well", 60, 0.5)
     assert httpx.get(f"{running.stack.url('watch')}/watch", timeout=10).status_code == 401
+
+
+def check_alert(running: Running) -> None:
+    """An alert of Prometheus' kind, given to Alertmanager, stands in the list that people look at."""
+    alert = {"labels": {"alertname": "LiuhenSpoolGrowing", "severity": "warning", "owner": "operator"}}
+    url = f"{running.stack.url('alertmanager', 9093)}/api/v2/alerts"
+    httpx.post(url, json=[alert], timeout=10).raise_for_status()
+
+    def listed() -> bool:
+        return any("LiuhenSpoolGrowing" in json.dumps(one) for one in running.items("alerts"))
+
+    poll_until(listed, "the alert is in the list", 60, 0.5)
 
 
 def check_evidence(running: Running) -> None:
