@@ -88,17 +88,14 @@ class Robots:
 
 def _send(address: str, letter: Written) -> None:
     _heard.begin()
-    service = apprise.Apprise()
-    if not service.add(address):
+    # The plugin itself: the library's own way round it would send on threads that all of a process share.
+    service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+    if service is None:
         raise Undelivered("no address that Apprise knows", is_final=True)
     body = f"{letter.body}\n{letter.link}" if letter.link else letter.body
+    kind = _KINDS.get(letter.severity, apprise.NotifyType.INFO)
     try:
-        done = service.notify(
-            body=body,
-            title=letter.title,
-            notify_type=_KINDS.get(letter.severity, apprise.NotifyType.INFO),
-            body_format=apprise.NotifyFormat.TEXT,
-        )
+        done = service.notify(body=body, title=letter.title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT)
     except (TypeError, ValueError, AppriseException) as error:
         raise Undelivered(f"not sent: {type(error).__name__}", is_final=True) from error
     if done:
