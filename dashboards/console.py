@@ -35,6 +35,8 @@ from dashboards.pages.people import people_routers
 from dashboards.pages.recordings import recordings_router
 from dashboards.pages.registration import registration_routers
 from dashboards.pages.shell import Shell, static_router
+from dashboards.pages.supervision import supervision_router
+from dashboards.pages.supervision_leads import leads_api, leads_router
 from dashboards.pages.wall import wall_router
 from dashboards.pages.watch import watch_banner_router
 from dashboards.parts import Parts
@@ -154,6 +156,9 @@ class Console:
             explanations_router(parts),
             holds_router(parts),
             *self.footage.routers(),
+            supervision_router(parts),
+            leads_router(parts),
+            leads_api(parts),
             wall_router(parts, self.wall),
             recordings_router(parts),
             watch_banner_router(parts.guard, parts.shell, self._seen),

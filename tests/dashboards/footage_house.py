@@ -19,6 +19,7 @@ from domain.clock import Instant, SystemClock
 from domain.registry import Registration
 from domain.settings import Settings
 from domain.wire import encode
+from storage.catalog.rows import SessionRow
 from storage.ledger.entry import Entry, decode
 from storage.ledger.keys import load_keys
 from storage.ledger.ledger import Ledger
@@ -116,6 +117,8 @@ async def fill(folder: Path, policy: str = "wucheng") -> None:
         await end_feed(here.bus, "dev-1", "f1")
         async with here.worker() as worker:
             await here.until_committed(worker)
+        row = SessionRow(recorder_id="dev-1", session_id="s1", opened_at=START, completed_at=START.plus(SECONDS * 1000))
+        await here.catalog.upsert_session(msgspec.structs.replace(row, ended_at=row.completed_at))
 
 
 @asynccontextmanager

@@ -184,7 +184,12 @@ async def test_a_fetch_that_broke_off_may_be_done_again(here: House) -> None:
             await asyncio.Event().wait()  # a line that takes nothing more
 
     headers = [(b"x-name", b"zhang"), (b"host", b"console"), (b"content-type", b"application/x-www-form-urlencoded")]
-    scope = {"type": "http", "method": "POST", "path": f"{where}/copy", "raw_path": f"{where}/copy".encode()}
+    scope: dict[str, object] = {
+        "type": "http",
+        "method": "POST",
+        "path": f"{where}/copy",
+        "raw_path": f"{where}/copy".encode(),
+    }
     scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": ""}
     scope |= {"server": ("console", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"}}
     async with asyncio.timeout(20):
