@@ -176,6 +176,12 @@ def test_only_the_keeper_of_the_ledger_has_its_key() -> None:
     assert holders == {"custody"}
 
 
+def test_the_watch_waits_for_nobody() -> None:
+    assert "depends_on" not in services()["watch"]
+    known = services()["watch"]["environment"].keys()
+    assert not known & {f"LIUHEN_{name}" for name in ("BUS", "STORE", "CATALOG", "LEDGER", "OFFICE")}
+
+
 def test_every_role_is_there_once() -> None:
     commands = {name: one["command"] for name, one in ours().items()}
     assert commands == {role: [role] for role in ROLES}
