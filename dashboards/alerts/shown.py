@@ -131,7 +131,7 @@ def rules(findings: list[AlertFinding], fleet: Fleet, policy: str, w: Words) -> 
         recorder = fleet.recorders.get(one.recorder_id)
         if one.key:
             for line in rule_lines((recorder.policy if recorder is not None else "") or policy, one.clauses, w):
-                said.setdefault(line.text, line)
+                said.setdefault(line.source or line.text, line)
     return list(said.values())
 
 

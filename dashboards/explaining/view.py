@@ -69,6 +69,10 @@ def row(stop: Interruption, name: str, written: list[Explained], now: Instant, w
 def _standing(stop: Interruption, written: list[Explained], now: Instant, w: Words) -> tuple[Badge, str, str]:
     if settling(stop, written, now):
         return "notice", "◐", w("explanations", "settling")
+    if stop.state in ("overdue", "due") and any(
+        one.state == "awaiting" and stop.meant(one.stopped_at) for one in written
+    ):
+        return "warning", "◆", w("explanations", "awaiting")
     match stop.state:
         case "overdue" if stop.due_at is not None:
             late = w("explanations", "overdue", time=w.span((now - stop.due_at) / 1000))
@@ -134,5 +138,10 @@ def rules(case: Case, w: Words) -> list[Choice]:
 
 def rule_lines(policy: str, clauses: list[str], w: Words) -> list[Choice]:
     """Say articles in plain words; where there is none, that the document is silent."""
-    said = [Choice(id=clause, text=w("rule", f"{policy}.{clause}"), source=clause) for clause in dict.fromkeys(clauses)]
+    said = []
+    for clause in dict.fromkeys(clauses):
+        key = f"{policy}.{clause}"
+        text = w("rule", key)
+        # Said under a policy that the recorder no longer has: the article alone.
+        said.append(Choice(id=clause, text="" if text == key else text, source=clause))
     return said or [Choice(id="", text=w("rule", "none"))]

@@ -140,7 +140,7 @@ class _Drawing:
 
     async def owed(self, request: Request, person: Person) -> dict[str, Any]:
         stops = await self._desk.owed(person)
-        written = await kept.in_state(self._parts.office, "sent", "approved", newest_first=True)
+        written = await kept.in_state(self._parts.office, "sent", "approved", "awaiting", newest_first=True)
         by_stop: dict[tuple[str, str], list[Explained]] = {}
         for one in written:
             by_stop.setdefault((one.recorder_id, one.session_id), []).append(one)

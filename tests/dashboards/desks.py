@@ -19,7 +19,7 @@ from dashboards.people.rights import Duty, Person, Role
 from dashboards.projection import Fleet
 from domain.alerts import Alert
 from domain.clock import Clock, Instant, SystemClock
-from domain.events import Event, RecorderEvent, SessionEnded, SessionOpened, SessionStopped, Tick
+from domain.events import Event, RecorderEvent, RecorderRegistered, SessionEnded, SessionOpened, SessionStopped, Tick
 from domain.findings import Finding
 from domain.registry import Registration
 from domain.settings import Settings
@@ -178,6 +178,7 @@ class Desks:
         )
         await self.publish(
             Registration(recorder_id=recorder_id, kind="body_worn", policy=policy, unit_id="u1", name="一号记录仪"),
+            RecorderRegistered(at=opened.plus(-1_000), recorder_id=recorder_id, kind="body_worn", policy=policy),
             SessionOpened(at=opened, recorder_id=recorder_id, session_id="s1", act="service"),
             stop,
             SessionEnded(at=ended, recorder_id=recorder_id, session_id="s1", completed_at=ended),
