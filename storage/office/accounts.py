@@ -127,7 +127,8 @@ async def create(
     }
 
     def work(connection: Connection) -> Account:
-        made = connection.execute(office.insert(accounts).values(row).on_conflict_do_nothing())
+        statement = office.insert(accounts).values(row).on_conflict_do_nothing()
+        made = connection.execute(statement.execution_options(preserve_rowcount=True))  # else PostgreSQL's says -1
         if made.rowcount != 1:
             raise InvalidInput(f"login: {login} is taken", "login")
         _put_duties(connection, account_id, duties)

@@ -16,16 +16,20 @@ class AlertmanagerServer(Server):
     Args:
         directory: Configuration and data.
         webhook: Where every alert is posted to, and repeated within 2 s.
+        token: Bearer token that goes along.
     """
 
     name = "alertmanager"
 
-    def __init__(self, directory: Path, webhook: str) -> None:
+    def __init__(self, directory: Path, webhook: str, token: str = "") -> None:
         super().__init__(directory)
         self.port = free_port()
         self._config = directory / "alertmanager.yml"
         route = {"receiver": "all", "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1s"}
-        receivers = [{"name": "all", "webhook_configs": [{"url": webhook, "send_resolved": True}]}]
+        hook: dict[str, object] = {"url": webhook, "send_resolved": True}
+        if token:
+            hook["http_config"] = {"authorization": {"type": "Bearer", "credentials": token}}
+        receivers = [{"name": "all", "webhook_configs": [hook]}]
         self._config.write_text(json.dumps({"route": route, "receivers": receivers}))  # JSON is YAML
 
     @property
