@@ -138,6 +138,7 @@ def test_the_stack_as_composed_keeps_what_a_camera_and_a_recorder_send(running: 
         poll_until(lambda: bool(running.items("findings", **gaps)), "the gap is found", 60, 0.5)
     check_evidence(running)
     check_databases(running)
+    check_databases_come_back(running)
     check_commands(running, tmp_path)
 
 
@@ -206,6 +207,20 @@ def check_databases(running: Running) -> None:
     assert running.rows("ledger", "SELECT count(*) FROM ledger_entries WHERE kind = 'gap'")[0][0] >= 1
     (key_holder,) = [path for path in running.stack.folder.rglob("ledger.key") if path.is_file()]
     assert key_holder.parent.name == "ledger-key"
+
+
+def check_databases_come_back(running: Running) -> None:
+    """kill -9 of PostgreSQL: recording goes on, and what came meanwhile is in catalogue and ledger afterwards."""
+    before = {key for (key,) in running.rows("catalog", "SELECT key FROM segments")}
+    server = running.processes["postgres"]
+    server.kill()
+    server.start()
+    count = "SELECT count(*) FROM segments WHERE recorder_id = 'cam-1'"
+    then = running.rows("catalog", count)[0][0]
+    poll_until(lambda: running.rows("catalog", count)[0][0] > then, "the camera's next segments are stored", 90, 0.5)
+    assert before < {key for (key,) in running.rows("catalog", "SELECT key FROM segments")}
+    check_databases(running)
+    assert running.items("sessions", recorder="cam-1")
 
 
 def check_commands(running: Running, folder: Path) -> None:

@@ -216,7 +216,13 @@ class StackPostgres(PostgresServer):
 
     def start(self) -> StackPostgres:
         """Start, and at the first time make the databases."""
+        is_new = not self._data.exists()
         super().start()
+        if is_new:
+            self._make_databases()
+        return self
+
+    def _make_databases(self) -> None:
         one = self._stack.services["postgres"]
         self.create_database(one["environment"]["POSTGRES_DB"])
         script = (DOCKER / "postgres/databases.sql").read_text()
@@ -224,7 +230,6 @@ class StackPostgres(PostgresServer):
             for statement in re.sub(r"--.*", "", script).split(";"):
                 if statement.strip():
                     connection.execute(statement.encode())
-        return self
 
 
 def token() -> str:
