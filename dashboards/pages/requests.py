@@ -109,7 +109,6 @@ class _Drawing:
             days=self._desk.days,
             progress=self._packer.progress(kept.id),
             is_waiting=kept.packing in WAITING,
-            play=_play(kept),
             error=str(error) if error else "",
             wrong=error.field if error else "",
         )
@@ -117,11 +116,6 @@ class _Drawing:
     def _row(self, kept: Kept) -> dict[str, Any]:
         asked = kept.request.application
         return {"kept": kept, "asked": asked, "shown": kept.request.shown(self._parts.clock.now())}
-
-
-def _play(kept: Kept) -> str:
-    asked = kept.request.application
-    return f"/sessions/{asked.recorder_id}/{asked.session_id}?at={asked.from_at.rfc3339().replace('+', '%2B')}"
 
 
 def _add_lists(router: APIRouter, parts: Parts, drawing: _Drawing) -> None:
