@@ -15,9 +15,11 @@ from dashboards.pages.forms import go
 from dashboards.pages.holds import moment
 from dashboards.parts import Parts
 from dashboards.people.guard import SignedIn, declare
+from dashboards.people.names import who_of
 from dashboards.people.rights import Person, Place, Right
 from domain.clock import Instant
 from domain.errors import InvalidInput
+from storage.office import accounts
 from storage.office.alerts import Filter
 
 MOST = 500
@@ -210,6 +212,7 @@ class _Drawing:
             units=sorted({one.unit_id for one in fleet.recorders.values() if one.unit_id}),
             sites=sorted({one.site_id for one in fleet.recorders.values() if one.site_id}),
             may_handle=person.may(Right.ALERT_HANDLE),
+            who=await who_of(self._parts.office),
         )
 
     async def one(
@@ -226,6 +229,8 @@ class _Drawing:
             error=error,
             **self._context(request, person, detail),
             contacts=await self._desk.contacts(person, alert_id),
+            who=await who_of(self._parts.office),
+            people=[one for one in await accounts.everybody(self._parts.office) if one.state == "active"],
         )
 
     async def change(self, request: Request, person: Person, alert_id: str, said: str, work: Work) -> Response:

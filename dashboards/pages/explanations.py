@@ -14,6 +14,7 @@ from dashboards.explaining.desk import ExplanationDesk
 from dashboards.explaining.stops import Interruption
 from dashboards.parts import Parts
 from dashboards.people.guard import SignedIn, declare
+from dashboards.people.names import who_of
 from dashboards.people.rights import Person, Right
 from dashboards.query import Cursor
 from domain.clock import Instant
@@ -67,7 +68,7 @@ def _add_stop(router: APIRouter, desk: ExplanationDesk, drawing: _Drawing) -> No
         *, request: Request, person: SignedIn, recorder_id: str, session_id: str, stopped_ms: int, said: str = ""
     ) -> Response:
         case = await desk.case(person, recorder_id, session_id, _at(stopped_ms))
-        return drawing.case(request, person, case, note=said if said in NOTES else "")
+        return await drawing.case(request, person, case, note=said if said in NOTES else "")
 
     @router.post(ONE)
     @declare(Right.EXPLAIN)
@@ -151,7 +152,7 @@ class _Drawing:
         stops, following = await self._desk.past(person, cursor, PAGE)
         return {"rows": [self._row(request, one, []) for one in stops], "cursor": following}
 
-    def case(
+    async def case(
         self,
         request: Request,
         person: Person,
@@ -179,6 +180,7 @@ class _Drawing:
             open_list=case.policy.stops.open.value or not case.policy.stops.regulated.value,
             cause_text=lambda cause: view.cause_text(case.policy, cause, w),
             history=told,
+            who=await who_of(self._parts.office),
             draft=begun,
             may_explain=desk.may_explain(person, case.place),
             may_review={one.id for one in told if desk.may_review(person, case.place, one)},
@@ -196,7 +198,7 @@ class _Drawing:
         try:
             said = await work()
         except InvalidInput as error:
-            return self.case(request, person, case, draft=draft, error=error)
+            return await self.case(request, person, case, draft=draft, error=error)
         return RedirectResponse(f"{view.path(case.stop)}{'?said=' + said if said else ''}", status_code=303)
 
     def _row(self, request: Request, stop: Interruption, written: list[Explained]) -> view.Row:

@@ -11,6 +11,7 @@ from dashboards.holding.desk import HoldDesk
 from dashboards.pages.forms import go
 from dashboards.parts import Parts
 from dashboards.people.guard import SignedIn, declare
+from dashboards.people.names import who_of
 from dashboards.people.rights import Person, Right
 from dashboards.query import Cursor
 from domain.clock import CHINA, Instant
@@ -174,6 +175,7 @@ class _Drawing:
                 if person.may_at(Right.HOLD_RELEASE, place(one.hold.recorder_id))
             },
             name_of=self._name_of,
+            who=await who_of(self._parts.office),
             given=given or {name: request.query_params.get(name, "")[:200] for name in _FIELDS},
             note=note if note in NOTES else "",
             error=error,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -14,6 +15,7 @@ from domain.clock import Instant
 from domain.registry import Registration
 from tests.dashboards.desks import PERSON, Desks, desks
 from tests.dashboards.feeds import finding
+from tests.services.axe import violations
 from tests.services.browser import Browser
 
 
@@ -66,11 +68,13 @@ class Desk:
             await asyncio.to_thread(self._press, key)
 
     def _press(self, key: str) -> None:
-        self.driver.switch_to.active_element.send_keys(key)
+        ActionChains(self.driver).send_keys(key).perform()
 
     async def fits(self) -> None:
+        """No part of the page hangs out of the window, and axe finds nothing."""
         wide = await self.ask("return [document.documentElement.scrollWidth, window.innerWidth]")
         assert wide[0] <= wide[1], await self.ask("return location.pathname")
+        assert await asyncio.to_thread(violations, self.browser) == []
 
     def complaints(self) -> list[str]:
         return [
