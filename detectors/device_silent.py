@@ -78,8 +78,10 @@ def _is_heard(event: AnyEvent) -> bool:
 
 def _expected_since(context: Context) -> int | None:
     """Return since when something should be heard; None where nothing need be."""
-    since = [session.opened_at for session in context.knowledge.sessions.values() if session.phase != "ended"]
     registration = context.knowledge.registration
+    if registration is not None and not registration.active:
+        return None
+    since = [session.opened_at for session in context.knowledge.sessions.values() if session.phase != "ended"]
     if registration is not None and registration.continuous:
         since.append(registration.since)
     return min(since, default=None)

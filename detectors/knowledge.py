@@ -35,6 +35,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
         site_id: Premises or unit.
         expects_audio: Silence on its audio track is worth a finding.
         continuous: Recording is expected at all times.
+        active: It is in use.
     """
 
     at: int
@@ -44,6 +45,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     site_id: str | None
     expects_audio: bool
     continuous: bool
+    active: bool = True
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,7 @@ def _register(knowledge: Knowledge, event: RecorderRegistered) -> Knowledge:
         site_id=event.site_id,
         expects_audio=event.expects_audio,
         continuous=event.continuous,
+        active=event.active,
     )
     return Knowledge(registration, knowledge.sessions)
 

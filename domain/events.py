@@ -58,6 +58,7 @@ class RecorderRegistered(RecorderEvent, frozen=True, kw_only=True, tag="recorder
         site_id: Premises or unit it belongs to.
         expects_audio: Silence on its audio track is worth a finding.
         continuous: Recording is expected at all times, session or not.
+        active: It is in use; where not, nothing is expected of it, whatever session of its is still open.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class RecorderRegistered(RecorderEvent, frozen=True, kw_only=True, tag="recorder
     site_id: Name | None = None
     expects_audio: bool = False
     continuous: bool = False
+    active: bool = True
 
 
 class SessionOpened(RecorderEvent, frozen=True, kw_only=True, tag="session_opened"):

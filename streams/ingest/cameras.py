@@ -49,6 +49,8 @@ LINGER_S: Final = 10.0
 """How long a camera that has moved to another worker is pulled on: that one must connect, and see a keyframe."""
 LONGEST_LINGER_S: Final = 120.0
 """So long at most, where nothing of the other worker's is heard: no group counts on a dead member for longer."""
+_TOLD: Final = frozenset({"active", "suspended", "retired"})
+"""Of what is still being entered nothing is said: nothing is expected of it yet."""
 _log = logging.getLogger(__name__)
 
 Pull = Callable[[str, Sink, RtspOptions, Clock], Awaitable[None]]
@@ -190,7 +192,7 @@ class Cameras:
             detail = f"key {record.key!r}: {error}"
             self._ports.reject(recorder_id, record.value or b"", "registration", detail)
             return
-        if registration is not None and registration.state == "active":
+        if registration is not None and registration.state in _TOLD:
             self._ports.record(registered_event(registration, record))
 
     def _end_days(self) -> None:

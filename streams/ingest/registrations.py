@@ -81,13 +81,18 @@ def read_registration(record: Record) -> Registration | None:
 
 
 def registered_event(registration: Registration, record: Record) -> RecorderRegistered:
-    """Return the event that tells of a registration; a function of the record, so that a repeat is the same line."""
+    """Return the event that tells of a registration; a function of the record, so that a repeat is the same line.
+
+    Of one that was taken out of use nothing is expected any more: silence is what was decided.
+    """
+    in_use = registration.state == "active"
     return RecorderRegistered(
         at=record.timestamp,
         recorder_id=registration.recorder_id,
         kind=registration.kind,
         policy=registration.policy,
         site_id=registration.site_id,
-        expects_audio=registration.expects_audio,
-        continuous=registration.continuous,
+        expects_audio=in_use and registration.expects_audio,
+        continuous=in_use and registration.continuous,
+        active=in_use,
     )

@@ -85,3 +85,15 @@ def test_flapping_is_no_silence() -> None:
     assert silences([registered(), opened()], words, ticks(0, 600)) == []
     sessions = [line for n in range(0, 600, 2) for line in (opened(n, session=f"s{n}"), ended(n + 1, n, f"s{n}"))]
     assert len(silences([registered()], sessions, ticks(0, 700))) <= 2
+
+
+def test_nothing_is_expected_of_what_was_taken_out_of_use_until_it_is_back() -> None:
+    start = [registered(0.05, continuous=True), opened()]
+    out = [registered(20, active=False), stopped(20.5, reason="maintenance", last=19.9)]
+    assert silences(start, fragments(0, 10, 0), out, ticks(0, 600)) == []
+    back = [registered(300, continuous=True)]
+    found = silences(start, fragments(0, 10, 0), out, back, ticks(0, 600))
+    assert [finding.status for finding in found] == ["opened"]
+    gone = silences(start, fragments(0, 10, 0), [registered(100, active=False)], ticks(0, 200))
+    assert story(gone) == [("opened", 81, 20.2), ("closed", 100, 100)]
+    assert gone[1].evidence["ended_by"] == "no longer expected"

@@ -125,6 +125,8 @@ async def test_a_registration_is_told_pulled_changed_and_stopped(
     await register(bus, "cam-1", gst_rtsp.url("/silent"), state="suspended")
     found = await until(bus, EVENTS.name, lambda found: "SessionStopped" in kinds(found))
     assert ingest.cameras.pulled == set()
+    told = [wire.decode_event(one.value or b"") for one in found if one.key == "cam-1"]
+    assert [one.active for one in told if isinstance(one, RecorderRegistered)] == [True, True, False]
     assert len({event.feed_id for event in fragments(found)}) == 2
     assert {event.session_id for event in fragments(found)} == {session}
     ends = [record for record in await everything(bus, MEDIA.name) if "feed_end" in record.headers]
