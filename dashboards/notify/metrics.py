@@ -13,6 +13,7 @@ NOTIFICATIONS = Counter(
     "Tries to tell somebody, by kind of channel and result: sent, failed, doubtful, given_up, superseded, nobody.",
     ["channel", "result"],
 )
+NOTIFICATIONS.labels("none", "nobody")  # shown from the start, so that its first increase is one
 NOTIFY_SECONDS = Histogram(
     "liuhen_notify_seconds",
     "From the detection of what began an alert to the first message about it being sent.",

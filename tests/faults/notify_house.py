@@ -34,6 +34,10 @@ class NotifyHouse:
     def office(self) -> str:
         return f"sqlite:///{self.folder}/office.db"
 
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
     def start(self) -> Self:
         """Start it; what the log has not acknowledged is published again."""
         with (self.folder / "notify.log").open("ab") as log:

@@ -17,15 +17,23 @@ class AlertmanagerServer(Server):
         directory: Configuration and data.
         webhook: Where every alert is posted to, and repeated within 2 s.
         token: Bearer token that goes along.
+        wait: How long it waits for company; where given, each alert is a group of its own, and repeated hourly.
     """
 
     name = "alertmanager"
 
-    def __init__(self, directory: Path, webhook: str, token: str = "") -> None:
+    def __init__(self, directory: Path, webhook: str, token: str = "", wait: str = "") -> None:
         super().__init__(directory)
         self.port = free_port()
         self._config = directory / "alertmanager.yml"
-        route = {"receiver": "all", "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1s"}
+        route: dict[str, object] = {
+            "receiver": "all",
+            "group_wait": "0s",
+            "group_interval": "1s",
+            "repeat_interval": "1s",
+        }
+        if wait:
+            route |= {"group_wait": wait, "repeat_interval": "1h", "group_by": ["alertname"]}
         hook: dict[str, object] = {"url": webhook, "send_resolved": True}
         if token:
             hook["http_config"] = {"authorization": {"type": "Bearer", "credentials": token}}
