@@ -7,6 +7,7 @@ a recorder. Not started are Grafana and the gateway, which are not to be had wit
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -124,7 +125,7 @@ def running(tmp_path: Path, samples: Samples, gst_rtsp_factory: Callable[..., Gs
 @pytest.mark.minio
 @pytest.mark.postgres
 @pytest.mark.prometheus
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_the_stack_as_composed_keeps_what_a_camera_and_a_recorder_send(running: Running, tmp_path: Path) -> None:
     assert set(running.stack.services) == {*running.processes, *NOT_HERE, "bucket"}
     script = tmp_path / "script.toml"
@@ -163,6 +164,11 @@ def check_who_looks_after_it(running: Running) -> None:
 
     poll_until(lambda: not ill(), "the watch finds everybody well", 60, 0.5)
     assert httpx.get(f"{running.stack.url('watch')}/watch", timeout=10).status_code == 401
+
+    def banner() -> list[str]:
+        return re.findall(r"<p>(.*?)</p>", running.console.get("/watch").raise_for_status().text)
+
+    poll_until(lambda: banner() == [], "the console's banner has nothing to say", 60, 0.5)
 
 
 def check_alert(running: Running) -> None:
