@@ -82,7 +82,7 @@ liuhen.Playback = class {
 
   async list(from, to) {
     const span = new URLSearchParams({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
-    const answer = await fetch(`/hls/${encodeURIComponent(this.recorder)}/playback.m3u8?${span}`, { cache: "no-store" });
+    const answer = await this.fetch(`/hls/${encodeURIComponent(this.recorder)}/playback.m3u8?${span}`, { cache: "no-store" });
     if (answer.status === 403) throw Object.assign(new Error("refused"), { words: liuhen.words.refused });
     if (answer.status === 404) return null;
     if (!answer.ok) throw new Error(`playlist: ${answer.status}`);
@@ -98,8 +98,12 @@ liuhen.Playback = class {
         await pause(300);
         continue;
       }
-      if (entry.init !== this.init) await this.begin(entry.init);
-      const answer = await fetch(this.address(entry.uri));
+      if (entry.init !== this.init && !(await this.begin(entry.init))) {
+        // Another recording with other tracks: a buffer takes none, so what follows is a window of its own.
+        Object.assign(this, { end: entry.at, queue: [], holes: this.holes.filter((one) => one.from < entry.at) });
+        return;
+      }
+      const answer = await this.fetch(this.address(entry.uri));
       if (turn !== this.turn) return;
       this.queue.shift();
       if (answer.status === 502) { this.say(liuhen.words.damaged, true); continue; }
@@ -116,15 +120,29 @@ liuhen.Playback = class {
     return last < 0 ? 0 : this.video.buffered.end(last) - this.video.currentTime;
   }
 
+  /** Fetches, and comes again where a file that was delivered later is being prepared. */
+  async fetch(address, options = {}) {
+    const turn = this.turn;
+    for (let tries = 0; ; tries++) {
+      const answer = await fetch(address, options);
+      if (answer.status !== 503 || tries === 60 || turn !== this.turn) return answer;
+      await pause(1000 * Number(answer.headers.get("retry-after") || 2));
+    }
+  }
+
+  /** Begins with another init segment; false where its tracks are others than those before. */
   async begin(uri) {
-    const answer = await fetch(this.address(uri));
+    const answer = await this.fetch(this.address(uri));
     if (!answer.ok) throw Object.assign(new Error(`init: ${answer.status}`), { words: answer.status === 502 ? liuhen.words.damaged : null });
     const type = answer.headers.get("content-type");
     if (!MediaSource.isTypeSupported(type)) throw Object.assign(new Error(type), { words: liuhen.words.noSource });
+    const tracks = type.split(",").length;
+    if (this.buffer && tracks !== this.tracks) return false;
     if (!this.buffer) this.buffer = this.source.addSourceBuffer(type);
     else this.buffer.changeType(type);
-    this.init = uri;
+    Object.assign(this, { init: uri, tracks });
     await this.put(await answer.arrayBuffer());
+    return true;
   }
 
   async append(data, entry) {
