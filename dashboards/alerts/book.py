@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from dashboards.alerts import acts, lifecycle
 from dashboards.alerts.compose import Composer, Names
 from dashboards.alerts.lifecycle import Outcome, Terms
-from dashboards.alerts.people import Directory, directory, levels_of
+from dashboards.alerts.people import directory, levels_of
 from dashboards.alerts.signal import Signal
 from dashboards.people.rights import Place
 from dashboards.problem import Missing
@@ -29,6 +29,8 @@ from storage.office.office import Office
 
 MAX_DUE = 100
 """Alerts looked at in one transaction; the rest in the next."""
+LOOK_EVERY_MS = 1_000
+"""So often it is asked whether somebody else, a console, has made something due."""
 MAX_LEVELS = 8
 """Levels of a rule."""
 _STATUS = {"opened": 0, "updated": 1, "closed": 2}
@@ -78,6 +80,8 @@ class Book:
         self._office = office
         self._names: Names = names or (lambda recorder_id: recorder_id)
         self._acks = acks or Acks()
+        self._wake_at: int | None = None
+        self._looked_at = 0
 
     async def take(self, signals: Sequence[Signal], now: int) -> int:
         """Take in what was found, and return how many entries of the outbox that gave.
@@ -85,7 +89,7 @@ class Book:
         Raises:
             OfficeUnavailable: Nothing was written.
         """
-        return await self._office.write(lambda connection: self._page(connection, now).take(signals))
+        return await self._write(now, lambda page: page.take(signals))
 
     async def advance(self, now: int) -> int:
         """Do what is due, and return how many entries of the outbox that gave.
@@ -93,10 +97,19 @@ class Book:
         Raises:
             OfficeUnavailable: Nothing was written.
         """
-        due = await self._office.read(rows.next_wake)
-        if due is None or due > now:
+        if now - self._looked_at >= LOOK_EVERY_MS:
+            self._wake_at, self._looked_at = await self._office.read(rows.next_wake), now
+        if self._wake_at is None or self._wake_at > now:
             return 0
-        return await self._office.write(lambda connection: self._page(connection, now).advance())
+        return await self._write(now, lambda page: page.advance())
+
+    async def _write(self, now: int, work: Callable[[_Page], int]) -> int:
+        def write(connection: Connection) -> tuple[int, int | None]:
+            page = self._page(connection, now)
+            return work(page), rows.next_wake(connection)
+
+        letters, self._wake_at = await self._office.write(write)
+        return letters
 
     async def change(self, alert_id: str, step: Callable[[Alert, int], Outcome], now: int) -> Alert:
         """Do what somebody decided.
@@ -156,10 +169,9 @@ class _Page:
     def __init__(self, office: Office, connection: Connection, names: Names, acks: Acks, now: int) -> None:
         self._office, self._connection, self._now, self._acks = office, connection, now, acks
         self._change = rows.lock(connection)  # step 1
-        self._directory: Directory = directory(connection)
         self._routes: list[Route] = rows.routes(connection)
         self._windows: list[Maintenance] = rows.windows(connection, now)
-        self._composer = Composer(office, connection, names, self._directory, now)
+        self._composer = Composer(office, connection, names, now)
         self._groups: dict[str, Alert] = {}
         self._alerts: dict[str, Alert] = {}
         self._lines: dict[str, list[Line]] = {}

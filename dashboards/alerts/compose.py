@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from dashboards.alerts.lifecycle import Say
-from dashboards.alerts.people import Directory
+from dashboards.alerts.people import Directory, directory
 from dashboards.alerts.signal import digest
 from dashboards.notify.metrics import NOTIFICATIONS
 from dashboards.people.rights import Place
 from domain.alerts import Alert, AlertFinding, Line
 from storage.office import alerts as rows
-from storage.office import outbox, premises
+from storage.office import outbox, premises, units
 from storage.office.office import Office
 from storage.office.outbox import PARTY, Letter, Message
 
@@ -34,17 +34,25 @@ class Composer:
         office: For its dialect.
         connection: The transaction.
         names: What people call recorders.
-        people: Who can be told.
         now: The time.
     """
 
-    def __init__(self, office: Office, connection: Connection, names: Names, people: Directory, now: int) -> None:
-        self._office, self._connection, self._names, self._people, self._now = office, connection, names, people, now
+    def __init__(self, office: Office, connection: Connection, names: Names, now: int) -> None:
+        self._office, self._connection, self._names, self._now = office, connection, names, now
+        self._everybody: Directory | None = None
         self._messages: list[Message] = []
         self._letters: list[tuple[Message, Letter]] = []
         self._named: list[tuple[str, str]] = []
         self._sites: dict[str, str] = {}
+        self._units: dict[str, str] | None = None
         self.count = 0
+
+    @property
+    def _people(self) -> Directory:
+        """Who can be told; read where there is something to tell."""
+        if self._everybody is None:
+            self._everybody = directory(self._connection)
+        return self._everybody
 
     def tell(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[Line]:
         """Write a message to everybody whom it concerns, and return what the history says of it.
@@ -96,6 +104,14 @@ class Composer:
             self._sites[site_id] = site.name if site is not None and site.name else site_id
         return self._sites.get(site_id, "")
 
+    def _unit(self, unit_id: str) -> str:
+        """Return what people call a unit."""
+        if not unit_id:
+            return ""
+        if self._units is None:
+            self._units = {row.unit_id: row.name for row in self._connection.execute(select(units.units))}
+        return self._units.get(unit_id) or unit_id
+
     def _concerned(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[str]:
         place = Place(unit_id=alert.unit_id, site_id=alert.site_id)
         if say.what == "assigned":
@@ -126,7 +142,7 @@ class Composer:
             site_id=alert.site_id,
             site=self._site(alert.site_id),
             unit_id=alert.unit_id,
-            unit=alert.unit_id,
+            unit=self._unit(alert.unit_id),
             recorders=[self._names(name) for name in recorders[:MAX_RECORDERS]],
             recorder_count=len(alert.members) + alert.more if say.what == "resolved" else len(recorders),
             findings=findings,

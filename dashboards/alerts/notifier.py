@@ -27,6 +27,8 @@ from domain.wire import decode_finding
 GROUP = "notify"
 MAX_BATCH = 500
 WITHIN_S = 0.1
+TURN_S = 0.1
+"""Least time between two turns that wrote something: what comes meanwhile goes into one transaction."""
 RETRY_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Notifier:
         self._signals: list[Signal] = []
         self._offsets: dict[TopicPartition, int] = {}
         self._log_at: int | None = None
+        self._wrote_s = float("-inf")
         self.unreadable = 0
 
     async def run(self) -> None:
@@ -67,6 +70,7 @@ class Notifier:
     async def _turn(self, consumer: Consumer) -> None:
         try:
             if not self._offsets:
+                await asyncio.sleep(max(0.0, self._wrote_s + TURN_S - self._clock.monotonic()))
                 self._read(await consumer.take(MAX_BATCH, WITHIN_S))  # step 1
             await self._write(consumer)
             if await self._book.advance(self._now()):  # step 4
@@ -94,7 +98,7 @@ class Notifier:
         if self._signals:
             if await self._book.take(self._signals, int(self._clock.now())):  # step 2
                 self._ring()
-            self._signals = []
+            self._signals, self._wrote_s = [], self._clock.monotonic()
         if self._offsets:
             offsets: Mapping[TopicPartition, int] = dict(self._offsets)
             await consumer.commit(offsets)  # step 3

@@ -21,6 +21,8 @@ from dashboards.notify.way import Undelivered, Written
 THREADS = 8
 GIVE_UP_S = 30.0
 """Apprise's own timeouts are 4 s for connecting and 4 s for each answer; some services take several."""
+WAIT_S = 20.0
+"""For a free thread."""
 _STATUS = re.compile(r"error=(\d{3})")
 _KINDS = {
     "critical": apprise.NotifyType.FAILURE,
@@ -73,7 +75,11 @@ class Robots:
         Raises:
             Undelivered: Refused, no answer, or no address that Apprise knows.
         """
-        await self._free.acquire()
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise Undelivered("all threads wait for services that do not answer") from error
         work = asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_send, address, letter))
         work.add_done_callback(lambda _: self._free.release())
         done, _ = await asyncio.wait({work}, timeout=GIVE_UP_S)

@@ -42,7 +42,7 @@ ABANDONED_MS = 120_000
 """What another worker has been sending for longer than any try takes is put back."""
 LOOK_EVERY_S = 0.5
 END_S = 5.0
-GATHER_S = 0.02
+GATHER_S = 0.03
 """Tries that end so soon after each other are written together."""
 MEASURE_EVERY_S = 5.0
 RETRY_S = 1.0
@@ -90,7 +90,7 @@ class Sender:
         self._tries: dict[asyncio.Task[Result], Entry] = {}
         self._results: list[Result] = []
         self._health = Health()
-        self._measured_s = 0.0
+        self._measured_s = self._logged_s = float("-inf")
 
     def ring(self) -> None:
         """Something may be due."""
@@ -248,10 +248,16 @@ class Sender:
         exhausted = is_exhausted(result, entry, reached.channels)
         outcome = "given_up" if exhausted or result.state == "failed" else "doubtful" if error.is_doubtful else "failed"
         NOTIFICATIONS.labels(channel.kind, outcome).inc()
-        log.warning("notify: a message to %s by %s: %s", entry.account_id, channel.kind, error)
+        self._log(entry, channel, error)
         if exhausted:
             await self._tell_unreachable(entry, str(error))
         return msgspec.structs.replace(result, is_doubtful=is_doubtful, error=str(error))
+
+    def _log(self, entry: Entry, channel: Channel, error: Undelivered) -> None:
+        """Say why a try failed, once a second; all are counted, and each stands in its alert."""
+        if self._clock.monotonic() - self._logged_s >= 1.0:
+            self._logged_s = self._clock.monotonic()
+            log.warning("notify: a message to %s by %s: %s", entry.account_id, channel.kind, error)
 
     async def _tell_unreachable(self, entry: Entry, error: str) -> None:
         """Have the alert go to somebody else, and say so in its history."""
@@ -281,10 +287,13 @@ class Sender:
         self._measured_s = self._clock.monotonic()
         now = int(self._clock.now())
 
-        def work(connection: Connection) -> tuple[dict[tuple[str, str], int], int | None]:
-            return rows.count_open(connection), outbox.oldest_waiting(connection, now)
+        def work(connection: Connection) -> tuple[dict[tuple[str, str], int], int | None, bool]:
+            lost = outbox.is_abandoned(connection, now - ABANDONED_MS)
+            return rows.count_open(connection), outbox.oldest_waiting(connection, now), lost
 
-        self._levels.open, oldest = await self._office.read(work)
+        self._levels.open, oldest, is_abandoned = await self._office.read(work)
+        if is_abandoned:  # by another worker that died, or by us where an answer of the database was lost
+            await self._office.write(lambda connection: outbox.reclaim(connection, "", now - ABANDONED_MS))
         self._levels.waiting_s = 0.0 if oldest is None else max(0, now - oldest) / 1000
 
 

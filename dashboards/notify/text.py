@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from dashboards.notify.way import Written
 from dashboards.words import Words
 from domain.clock import Instant
@@ -26,7 +28,7 @@ def write(entry: Entry, words: Words, public_url: str, *, is_repetition: bool = 
         public_url: Address of the console; no link where empty.
         is_repetition: It may have arrived before, and the reader could not tell.
     """
-    message = entry.message
+    message = _plain(entry.message)
     link = f"{public_url.rstrip('/')}/alerts/{message.alert_id}" if public_url else ""
     if entry.account_id == PARTY:
         title, lines, link = _party_title(message, words), _party(message, words), ""
@@ -43,6 +45,16 @@ def write(entry: Entry, words: Words, public_url: str, *, is_repetition: bool = 
         link=link,
         facts=_facts(message),
     )
+
+
+def _plain(message: Message) -> Message:
+    """Return a message whose names and notes begin no line of their own: they are what somebody typed."""
+    texts = {name: _line(getattr(message, name)) for name in ("site", "unit", "note", "summary", "by", "runbook")}
+    return msgspec.structs.replace(message, recorders=[_line(name) for name in message.recorders], **texts)
+
+
+def _line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _title(message: Message, words: Words) -> str:

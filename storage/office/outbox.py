@@ -356,6 +356,12 @@ def reclaim(connection: Connection, worker: str, abandoned_before_ms: int) -> in
     ).rowcount
 
 
+def is_abandoned(connection: Connection, before_ms: int) -> bool:
+    """Tell whether anything has been marked as being sent for too long."""
+    query = select(outbox.c.seq).where(outbox.c.state == "sending", outbox.c.claimed_at_ms < before_ms).limit(1)
+    return connection.execute(query).first() is not None
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How a try ended.
 
