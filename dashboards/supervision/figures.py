@@ -23,18 +23,18 @@ OF_THE_LINE = frozenset({"network", "server", "unknown", "", "clock", "maintenan
 """Causes of gaps that are no stop of the recording: the device may have recorded on."""
 
 DEFINITIONS: dict[str, tuple[str, ...]] = {
-    "sessions": ("第七条", "W-AV 第三十一条"),
-    "hours": ("第七条", "W-AV 第三十一条"),
-    "completeness": ("第十八条", "W-AV 第十二条", "W-AV 第十八条", "Z-AV 第八条"),
-    "gaps": ("W-AV 第十八条", "W-AV 第三十一条"),
-    "stops": ("第十九条", "W-AV 第十八条", "Z-AV 第十二条"),
-    "uploads": ("第二十二条", "第二十一条", "W-AV 第二十三条", "Z-AV 第十三条"),
+    "sessions": ("甘肃第七条", "重庆第七条", "W-AV 第三十一条"),
+    "hours": ("甘肃第七条", "重庆第七条", "W-AV 第三十一条"),
+    "completeness": ("甘肃第十八条", "重庆第十一条", "W-AV 第十二条", "W-AV 第十八条", "Z-AV 第八条"),
+    "gaps": ("甘肃第十九条", "W-AV 第十八条", "Z-AV 第十二条"),
+    "stops": ("甘肃第十九条", "重庆第十三条", "W-AV 第十八条", "Z-AV 第十二条"),
+    "uploads": ("甘肃第二十二条", "重庆第二十一条", "W-AV 第二十三条", "Z-AV 第十三条"),
     "alerts": ("W-NS 第二十一条",),
-    "equipment": ("第六条", "W-AV 第五条"),
+    "equipment": ("甘肃第六条", "W-AV 第五条"),
     "prechecks": ("W-AV 第十条", "W-AV 第十四条", "Z-AV 第七条"),
     "cameras": ("W-NS 第五条", "W-NS 第十二条"),
 }
-"""Article of each figure; its words stand in the texts, under `define_` and its name."""
+"""Articles that each figure follows from; how it is counted stands in the texts, under `define_` and its name."""
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):

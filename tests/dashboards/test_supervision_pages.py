@@ -16,6 +16,8 @@ from openpyxl import load_workbook
 from dashboards.supervision.schedule import schedule, span_of
 from domain.clock import Instant
 from domain.findings import Finding, Message
+from domain.registry import Registration
+from domain.wire import encode
 from policies import load
 from storage.ledger.merkle import Frontier, leaf_hash
 from storage.office import supervision
@@ -216,3 +218,22 @@ async def test_a_lead_of_another_unit_is_not_for_everybody(here: House) -> None:
     refused = await here.post("li", f"/supervision/leads/{one}/assign", {"assignee": "zhang"})
     assert refused.status_code == 422  # it is handled within a set time: set it
     assert "due" in refused.text
+
+
+async def test_cameras_are_drawn_with_the_points_of_their_own_article(here: House) -> None:
+    camera = Registration(recorder_id="cam-1", kind="premises_camera", policy="wucheng", unit_id="east", site_id="shop")
+    await here.here.bus.publish("registry", "cam-1", encode(camera))
+    async with asyncio.timeout(20):
+        while "cam-1" not in here.console.fleet.recorders:  # noqa: ASYNC110 - the fold rings no bell
+            await asyncio.sleep(0.02)
+    where = (await here.post("li", "/supervision/draws", DRAW | {"check": "wucheng/off_site"})).headers["location"]
+    made = await supervision.get_draw(here.office, where.rpartition("/")[2])
+    assert made is not None
+    assert [item.name for item in made.drawn] == ["cam-1"]  # and no recorder of an officer
+    form = (await here.get("li", where, item="cam-1")).text
+    check = next(one for one in load("wucheng").checks if one.id == "off_site")
+    assert len(check.points) == 3
+    assert all(point in form for point in check.points)
+    other = (await here.post("li", "/supervision/draws", DRAW | {"check": "wucheng/spot_check"})).headers["location"]
+    assert "dev-1" in (await here.get("li", f"{other}/population.txt")).text
+    assert "cam-1" not in (await here.get("li", f"{other}/population.txt")).text
