@@ -230,7 +230,7 @@ class Camera(File, frozen=True, kw_only=True):
     certificate: Certificate = Certificate()
     review: Review = Review()
     state: State = "draft"
-    changed_at: Instant = Instant(0)
+    changed_at: Instant = msgspec.field(default_factory=lambda: Instant(0))
     changed_by: str = ""
     prepared_by: tuple[str, ...] = ()
 

@@ -71,6 +71,12 @@ async def test_the_whole_way(http: httpx.AsyncClient) -> None:
     assert refused.status_code == 422, "in use"
 
 
+async def test_the_document_of_the_api_has_it(http: httpx.AsyncClient) -> None:
+    document = await ok(await http.get("/api/v1/openapi.json"))
+    assert {"/api/v1/sites", "/api/v1/cameras", "/api/v1/recorder-ledger"} <= document["paths"].keys()
+    assert "lacking" in document["components"]["schemas"]["CameraFile"]["properties"]
+
+
 async def test_the_ledger(http: httpx.AsyncClient) -> None:
     card = {"recorder_id": "bw-1", "unit_id": "u1", "policy": "zhanhe", "model": "DSJ"}
     await ok(await http.post(LEDGER, json=card), 201)
