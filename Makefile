@@ -14,7 +14,7 @@ TESTS ?= tests
 PYTEST ?= $(BIN)/pytest
 COMPILE := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: help demo up services test test-unit lint format types layers check bench schema boards lock clean
+.PHONY: help demo up services test test-unit lint format types layers check bench schema boards screenshots lock clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ schema: $(DEV) $(SELF) ## write docs/reference anew from the code
 
 boards: $(DEV) $(SELF) ## write the boards of Grafana anew from the code
 	$(BIN)/python -m dashboards.boards dashboards/grafana
+
+screenshots: $(DEV) $(SELF) services ## take the pictures of the guide anew
+	$(BIN)/python -m tests.screenshots docs/guide $(ARGS)
 
 lock: ## resolve the dependencies anew
 	$(PYTHON) -m venv .venv-lock

@@ -14,9 +14,9 @@
     if (!first) return 1;
     const style = getComputedStyle(list);
     const columns = style.gridTemplateColumns.split(" ").length;
-    const room = window.innerHeight - list.getBoundingClientRect().top - window.scrollY - 40;
-    const height = parseFloat(getComputedStyle(document.documentElement).fontSize) * 7.2;
-    return Math.max(1, Math.floor(room / height)) * columns;
+    const room = window.innerHeight - list.getBoundingClientRect().top - window.scrollY - 34;
+    const height = parseFloat(getComputedStyle(document.documentElement).fontSize) * 6.7 + parseFloat(style.rowGap);
+    return Math.max(1, Math.floor((room + parseFloat(style.rowGap)) / height)) * columns;
   }
 
   function show() {

@@ -92,8 +92,8 @@ liuhen.Live = class {
     }
     const surplus = left - this.margin;
     if (surplus > 1.5) this.video.currentTime = this.edge.time - length - this.margin;
-    this.video.playbackRate = surplus > 0.15 && surplus <= 1.5 ? 1.08 : 1;
-    this.margin = Math.max(liuhen.Live.MARGIN_S, this.margin - 0.01);
+    this.video.playbackRate = surplus > 1.5 || surplus <= 0.15 ? 1 : surplus > 0.5 ? 1.15 : 1.07;
+    this.margin = Math.max(liuhen.Live.MARGIN_S, this.margin - 0.03);
   }
 
   /** Go on behind a hole in what was recorded. */

@@ -55,25 +55,27 @@ class Served:
             key = each.recorder_id if isinstance(each, (RecorderEvent, Finding, Registration)) else None
             await self.bus.publish(topic, key, encode(each))
 
-    async def keep(self, recorder_id: str, cut: Sequence[Piece], start: Instant, first_seq: int) -> None:
+    async def keep(
+        self, recorder_id: str, cut: Sequence[Piece], start: Instant, first_seq: int, *, session_id: str = "s1"
+    ) -> None:
         """Store a recording as one segment, as the store worker would."""
         part = PartFile(self._folder)
         at = start
         for number, piece in enumerate(cut):
             event = media_event(
-                piece, first_seq + number, at, at, recorder_id=recorder_id, session_id="s1", feed_id="f1"
+                piece, first_seq + number, at, at, recorder_id=recorder_id, session_id=session_id, feed_id="f1"
             )
             init = take_apart(piece.data).init
             part.append(event, memoryview(init), memoryview(piece.data)[len(init) :])
             at = at.plus(round(piece.duration_s * 1000))
-        sha256 = part.seal(recorder_id, "s1", "f1", "h264")
+        sha256 = part.seal(recorder_id, session_id, "f1", "h264")
         key, size = f"segments/{recorder_id}/{first_seq}.mp4", part.size
         until = self.clock.now().plus(100_000)
         stored = await self._store.put(key, part.path, sha256=sha256, retain_until=until, tags={}, metadata={})
         row = SegmentRow(
             key=key,
             recorder_id=recorder_id,
-            session_id="s1",
+            session_id=session_id,
             feed_id="f1",
             policy="wucheng",
             from_at=start,
