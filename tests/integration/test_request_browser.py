@@ -1,4 +1,4 @@
-"""In Chromium: an officer asks, the head approves, the officer plays just that and fetches a copy, which proves itself."""
+"""In Chromium: an officer asks, the head approves, the officer plays just that, fetches a copy, and it is proved."""
 
 from __future__ import annotations
 
