@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 
 import msgspec
@@ -32,7 +34,7 @@ from dashboards.people.rights import Person, Place, Right
 from dashboards.problem import Missing
 from detectors.explanations import judge
 from domain.clock import Instant
-from domain.errors import InvalidEvent, InvalidInput
+from domain.errors import InvalidEvent, InvalidInput, Unavailable
 from domain.events import Explanation, ExplanationMethod
 from domain.findings import Finding
 from domain.topics import EVENTS
@@ -41,6 +43,9 @@ from policies.model import Policy
 from storage.office import explanations as kept
 from storage.office.explanations import Explained
 
+logger = logging.getLogger(__name__)
+
+AGAIN_S = 10.0
 MAX_OPEN = 2_000
 """Open stops that are listed at most; the catalogue has them all."""
 MAX_LISTED = 5_000
@@ -213,6 +218,15 @@ class ExplanationDesk:
         for one in untold:
             await self.tell(one)
         return len(untold)
+
+    async def run(self) -> None:
+        """Tell the log again, every `AGAIN_S`, what it was not told; until cancelled."""
+        while True:
+            try:
+                await self.tell_again()
+            except Unavailable as error:
+                logger.warning("explanations: %s; trying again in %g s", error, AGAIN_S)
+            await asyncio.sleep(AGAIN_S)
 
     # -- how --------------------------------------------------------------------------------------------------------
 

@@ -181,6 +181,15 @@ async def in_state(office: Office, *states: State, newest_first: bool = False, l
     return await _all(office, query.order_by(*order).limit(limit))
 
 
+async def untold(office: Office, limit: int = 500) -> list[Explained]:
+    """Return what was decided and the log has not taken yet, the oldest first."""
+    table = explanations.c
+    query = select(explanations).where(
+        table.state.in_(("sent", "awaiting", "approved")), table.published_at_ms.is_(None)
+    )
+    return await _all(office, query.order_by(table.written_at_ms, table.id).limit(limit))
+
+
 async def _all(office: Office, query: Any) -> list[Explained]:
     rows = await office.read(lambda connection: connection.execute(query).all())
     return [_row(row) for row in rows]

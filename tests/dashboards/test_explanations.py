@@ -1,11 +1,14 @@
 """Explaining stops: by whom, in the policy's ways, reviewed by somebody else; the detectors close the finding."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from dashboards.explaining import desk as explaining
 from dashboards.explaining.stops import upcoming
 from dashboards.people.audit import Audit
 from dashboards.words import LANGUAGES, texts
@@ -18,7 +21,7 @@ from policies.clauses import cited
 from policies.loader import load, names
 from storage.office import explanations as kept
 from streams.bus.embedded import EmbeddedBus
-from tests.dashboards.desks import Desks, desks
+from tests.dashboards.desks import PERSON, Desks, desks
 
 
 @pytest.fixture
@@ -290,3 +293,55 @@ def test_every_article_and_cause_is_said_in_plain_words() -> None:
         for kind in kinds:
             for code in LANGUAGES:
                 assert told[code]["advice"].get(kind)
+
+
+async def test_the_same_by_api(run: Desks) -> None:
+    stopped = await run.stopped_session()
+    await run.until_found(opened)
+    (owed,) = (await run.get("li", "/api/v1/explanations")).json()["items"]
+    assert (owed["recorder_id"], owed["state"], owed["stopped_at"]) == ("rec-1", "overdue", stopped.rfc3339())
+    assert (await run.get("elsewhere", "/api/v1/explanations")).json()["items"] == []
+    stop = {name: owed[name] for name in ("recorder_id", "session_id", "stopped_at")}
+
+    async def send(person: str, path: str, **said: object) -> httpx.Response:
+        return await run.http.post(f"/api/v1{path}", headers={PERSON: person}, json=stop | said)
+
+    refused = await send("li", "/explanations", method="written", cause="other")
+    assert (refused.status_code, refused.json()["field"]) == (422, "text")
+    assert (await send("li", "/explanations", method="voice", cause="other")).status_code == 422
+    assert (await send("li", "/explanations", method="written", cause="other", by="wang")).status_code == 422
+    assert (await send("wang", "/explanations", method="written", cause="low_battery")).status_code == 404
+    sent = await send("li", "/explanations", method="written", cause="other", text="停电")
+    assert (sent.status_code, sent.json()["state"], sent.json()["by"]) == (200, "awaiting", "li")
+    review = {"explanation": sent.json()["id"], "decision": "approve"}
+    assert (await send("li", "/explanations/reviews", **review)).status_code == 403
+    assert (await send("chief", "/explanations/reviews", **review)).json()["reviewed_by"] == "chief"
+    await run.until_found(closed)
+    (past,) = (await run.get("li", "/api/v1/explanations/past")).json()["items"]
+    assert past["state"] == "explained"
+
+
+async def test_what_the_log_did_not_take_is_told_again_by_itself(run: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "AGAIN_S", 0.05)
+    stopped = await run.stopped_session()
+    await run.until_found(opened)
+    untold = kept.Explained(
+        id="0" * 32,
+        recorder_id="rec-1",
+        session_id="s1",
+        stopped_at=stopped,
+        state="sent",
+        method="written",
+        cause="low_battery",
+        text="",
+        by="li",
+        written_at=run.clock.now(),
+        sent_at=run.clock.now(),
+    )
+    await kept.add(run.office, untold)
+    again = asyncio.create_task(explaining.ExplanationDesk(run.console.parts).run())
+    await run.until_found(closed)
+    async with asyncio.timeout(20):
+        while await kept.untold(run.office):  # noqa: ASYNC110 - a table rings no bell
+            await asyncio.sleep(0.05)
+    again.cancel()

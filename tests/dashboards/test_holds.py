@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from domain.errors import InvalidInput
@@ -12,7 +13,7 @@ from domain.wire import encode
 from storage.office import releases
 from storage.retention.desk import Desk
 from storage.retention.releasing import Releasing
-from tests.dashboards.desks import Desks, desks
+from tests.dashboards.desks import PERSON, Desks, desks
 
 
 @pytest.fixture
@@ -130,3 +131,25 @@ async def test_a_span_without_a_session_holds_every_session_in_it(run: Desks) ->
     assert len(await held(run)) == 1
     none = await run.post("chief", "/holds", recorder="rec-1", reason="x", to_at="2001-01-01T00:00")
     assert none.status_code == 422
+
+
+async def test_the_same_by_api(run: Desks) -> None:
+    async def send(person: str, path: str, **said: object) -> httpx.Response:
+        return await run.http.post(f"/api/v1/holds{path}", headers={PERSON: person}, json=said)
+
+    assert (await send("li", "", recorder_id="rec-1", reason="x")).status_code == 403
+    assert (await send("elsewhere", "", recorder_id="rec-1", reason="x")).status_code == 404
+    span = {"from": "2026-05-04T09:00:00+08:00", "to": "2026-05-04T08:00:00+08:00"}
+    wrong = await send("chief", "", recorder_id="rec-1", session_id="s1", reason="x", **span)
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "to")
+    one = (await send("chief", "", recorder_id="rec-1", session_id="s1", reason="投诉")).json()["holds"][0]
+    assert await held(run) == [one]
+    assert (await send("chief", f"/{one}/confirm")).status_code == 422
+    assert (await send("chief", f"/{one}/release", reason="结案")).json()["state"] == "asked"
+    assert (await send("chief", f"/{one}/confirm")).status_code == 422
+    (standing,) = (await run.get("deputy", "/api/v1/holds")).json()["items"]
+    assert (standing["hold"]["id"], standing["asked"]["asked_by"]) == (one, "chief")
+    assert (await send("deputy", f"/{one}/refuse", reason="还要用")).json()["state"] == "refused"
+    assert (await send("chief", f"/{one}/release", reason="结案")).status_code == 200
+    assert (await send("deputy", f"/{one}/confirm")).json()["state"] == "confirmed"
+    assert await held(run) == []
