@@ -19,12 +19,15 @@ from dashboards.alerts.desk import desk_of
 from dashboards.alerts.feed import Feed
 from dashboards.api import api_router
 from dashboards.deadlines import Deadlines
+from dashboards.explaining.api import explanations_api
+from dashboards.explaining.desk import ExplanationDesk
 from dashboards.footage.granted import Granted
 from dashboards.health import health_router
 from dashboards.hls.live import LivePictures
 from dashboards.hls.playback import Recordings
 from dashboards.hls.routes import live_router, stored_router
 from dashboards.hls.views import Views
+from dashboards.holding.api import holds_api
 from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
 from dashboards.pages.alerts import alert_pages_router
@@ -154,7 +157,9 @@ class Console:
             openapi_router(parts.guard),
             alert_pages_router(parts),
             explanations_router(parts),
+            explanations_api(parts),
             holds_router(parts),
+            holds_api(parts),
             *self.footage.routers(),
             supervision_router(parts),
             leads_router(parts),
@@ -180,12 +185,14 @@ class Console:
         """
         registering = asyncio.create_task(self.registering.run(), name="registering")
         alerts = asyncio.create_task(self.feed.run(), name="alerts")
+        explanations = asyncio.create_task(ExplanationDesk(self.parts).run(), name="explanations")
         try:
             await self.projector.run()
         finally:
             registering.cancel()
             alerts.cancel()
-            await asyncio.gather(registering, alerts, return_exceptions=True)
+            explanations.cancel()
+            await asyncio.gather(registering, alerts, explanations, return_exceptions=True)
 
     async def close(self) -> None:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""
