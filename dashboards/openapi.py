@@ -78,7 +78,8 @@ def openapi_router(guard: Guard) -> APIRouter:
     @router.get(PATH)
     @declare(Right.SIGNED_IN)
     async def document(request: Request, person: SignedIn) -> Response:
-        return Response(msgspec.json.encode(describe(request.app)), media_type="application/json")
+        content = msgspec.json.encode(describe(request.app), enc_hook=str)  # defaults may be moments
+        return Response(content, media_type="application/json")
 
     return router
 

@@ -23,7 +23,7 @@ def new_seed() -> str:
 def step_of(seed: str, code: str, now: Instant) -> int | None:
     """Return which time step a code is of; None where it is of none near now."""
     digits = "".join(code.split())
-    if not (len(digits) == 6 and digits.isascii() and digits.isdigit()):
+    if not seed or not (len(digits) == 6 and digits.isascii() and digits.isdigit()):
         return None
     totp = pyotp.TOTP(seed)
     current = now // STEP_MS
