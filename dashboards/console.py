@@ -185,14 +185,16 @@ class Console:
         """
         registering = asyncio.create_task(self.registering.run(), name="registering")
         alerts = asyncio.create_task(self.feed.run(), name="alerts")
+        views = asyncio.create_task(self._views.run(), name="views")
         explanations = asyncio.create_task(ExplanationDesk(self.parts).run(), name="explanations")
         try:
             await self.projector.run()
         finally:
             registering.cancel()
             alerts.cancel()
+            views.cancel()
             explanations.cancel()
-            await asyncio.gather(registering, alerts, explanations, return_exceptions=True)
+            await asyncio.gather(registering, alerts, views, explanations, return_exceptions=True)
 
     async def close(self) -> None:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""

@@ -8,6 +8,7 @@ again where it is missing or not what it was.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -30,14 +31,19 @@ from storage.views.remux import PLAYABLE, WALL_S, remux
 
 MAX_BYTES = 10 * 1024**3
 """Views kept; the one unused for longest goes."""
+UNUSED_S = 3600.0
+"""A view that nobody has looked at for so long goes: none outlives its original, which may be deleted, by more."""
+SWEEP_EVERY_S = 300.0
 FREE_BYTES = 1024**3
 """Always left free on the disk."""
 MAX_MAKING = 8
 """Views being made or waiting for their turn, one after the other; whoever asks for one more is told to come again."""
 WAIT_S = 15.0
 """How long somebody waits for a view before being told to come again; it is made all the same."""
+MAX_KNOWN = 32
+"""Indices kept in memory, each of thousands of fragments; the oldest goes, and is read again."""
 MAX_REMEMBERED = 1024
-"""Files of which nothing can be shown that are remembered, and indices kept in memory; the oldest goes."""
+"""Files of which nothing can be shown that are remembered; the oldest is tried again."""
 MAX_FRAGMENT_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
@@ -106,9 +112,13 @@ class Views:
             raise InvalidMedia(why)
         if row.media not in PLAYABLE:
             raise InvalidMedia(f"{row.key}: not a container that can be shown")
-        if (known := self._known.get(row.sha256)) is not None and self._path(row).exists():
-            return known
-        return await self._made(row)
+        path = self._path(row)
+        known = self._known.get(row.sha256) if path.exists() else None
+        known = known or await asyncio.to_thread(_load, path)
+        if known is None:
+            return await self._made(row)
+        _remember(self._known, row.sha256, known, MAX_KNOWN)
+        return known
 
     async def shot(self, row: UploadRow, shot: Shot) -> bytes:
         """Return init part and fragment.
@@ -120,9 +130,18 @@ class Views:
         data = await asyncio.to_thread(_read, self._path(row), view.init_bytes, shot)
         if hashlib.sha256(data).hexdigest() != shot.sha256:
             self._known.pop(row.sha256, None)
-            self._path(row).unlink(missing_ok=True)
+            await asyncio.to_thread(_remove, self._path(row))
             raise Unavailable(f"{row.key}: its view is not what it was, and is made again")
         return data
+
+    async def run(self) -> None:
+        """Remove what nobody looks at any more, until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self._sweep)
+            except OSError as error:
+                log.warning("views: %s", error)
+            await asyncio.sleep(SWEEP_EVERY_S)
 
     async def close(self) -> None:
         """End what is being made."""
@@ -148,10 +167,10 @@ class Views:
             return
         error = task.exception()
         if error is None:
-            _remember(self._known, row.sha256, task.result())
+            _remember(self._known, row.sha256, task.result(), MAX_KNOWN)
         elif isinstance(error, InvalidMedia):
             log.warning("%s cannot be shown: %s", row.key, error)
-            _remember(self._unplayable, row.sha256, str(error))
+            _remember(self._unplayable, row.sha256, str(error), MAX_REMEMBERED)
 
     async def _make(self, row: UploadRow) -> View:
         async with self._turn:
@@ -187,45 +206,60 @@ class Views:
             raise IntegrityError(f"{row.key} is not what was delivered, and is not shown")
 
     def _make_room(self, more_bytes: int) -> None:
-        """Let go of what was unused for longest, and of what a former life left half made.
+        """Let go of what was unused for longest.
 
         Raises:
             Unavailable: There is no room for it.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        kept: list[tuple[float, int, Path]] = []
-        for path in self._folder.iterdir():
-            about = path.stat()
-            if path.suffix == ".view":
-                kept.append((about.st_mtime, about.st_size, path))
-            elif path.suffix in {".part", ".making", ".draft"} and about.st_mtime < time.time() - 2 * WALL_S:
-                path.unlink(missing_ok=True)
+        kept = [(about.st_mtime, about.st_size, path) for path, about in self._files() if path.suffix == ".view"]
         total = sum(size for _, size, _ in kept) + more_bytes
         for _, size, path in sorted(kept):
             # While it is made, the original lies beside it.
             if total <= self._max_bytes and shutil.disk_usage(self._folder).free - 2 * more_bytes >= FREE_BYTES:
                 break
-            path.with_suffix(".json").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            _remove(path)
             total -= size
         if shutil.disk_usage(self._folder).free - 2 * more_bytes < FREE_BYTES:
             raise Unavailable("the disk has no room to prepare this recording")
+
+    def _sweep(self) -> None:
+        """Remove views that were not used for `UNUSED_S`, and what a former life left half made."""
+        now_s = time.time()
+        for path, about in self._files():
+            if path.suffix == ".view" and about.st_mtime < now_s - UNUSED_S:
+                _remove(path)
+            elif path.suffix in {".part", ".making", ".draft"} and about.st_mtime < now_s - 2 * WALL_S:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        for path in self._folder.glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # another console has the same folder
+                found.append((path, path.stat()))
+        return found
 
     def _path(self, row: UploadRow) -> Path:
         return self._folder / f"{row.sha256}.view"
 
 
-def _remember(table: OrderedDict[str, T], name: str, value: T) -> None:
+def _remember(table: OrderedDict[str, T], name: str, value: T, most: int) -> None:
     table[name] = value
-    if len(table) > MAX_REMEMBERED:
+    table.move_to_end(name)
+    if len(table) > most:
         table.popitem(last=False)
+
+
+def _remove(view: Path) -> None:
+    view.with_suffix(".json").unlink(missing_ok=True)
+    view.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> View | None:
     """Return what is known of a view that is there, and note that it is used."""
     try:
-        view = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=View)
         os.utime(path)
+        view = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=View)
     except (OSError, msgspec.DecodeError):
         return None
     return view
@@ -240,6 +274,7 @@ def _keep(draft: Path, path: Path, view: View) -> None:
 
 def _read(path: Path, init_bytes: int, shot: Shot) -> bytes:
     try:
+        os.utime(path)
         with path.open("rb") as file:
             init = file.read(init_bytes)
             file.seek(shot.offset)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import os
 import re
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -218,6 +220,27 @@ async def test_views_take_bounded_room_and_are_made_again(watching: Watching, tm
     assert [one.stem for one in watching.folder.glob("*.view")] == [second.sha256]
     assert await watching.recordings.init(first)
     assert [one.stem for one in watching.folder.glob("*.view")] == [first.sha256]
+
+
+async def test_a_view_that_nobody_looks_at_goes_so_that_none_outlives_its_original(
+    watching: Watching, tmp_path: Path
+) -> None:
+    row = await watching.deliver(recorded(tmp_path, "mp4"))
+    await watching.playlist(SECONDS)
+    (view,) = watching.folder.glob("*.view")
+    (watching.folder / "left.part").write_bytes(b"of a life before")
+    for path in (view, watching.folder / "left.part"):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
+    assert await watching.recordings.fragment(row, 0, 0), "it is looked at"
+    watching.views._sweep()
+    assert sorted(path.suffix for path in watching.folder.iterdir()) == [".json", ".view"]
+    os.utime(view, (time.time() - 7200, time.time() - 7200))
+    running = asyncio.create_task(watching.views.run())
+    async with asyncio.timeout(20):
+        while any(watching.folder.iterdir()):  # noqa: ASYNC110 - files go, nobody rings a bell
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert await watching.recordings.fragment(row, 0, 0), "it is made again"
 
 
 async def test_a_view_outlives_the_console_and_is_not_trusted(watching: Watching, tmp_path: Path) -> None:
