@@ -17,7 +17,9 @@ from selenium.webdriver.support.ui import Select
 
 from dashboards.people.rights import Duty, Person, Role
 from domain.clock import SystemClock
+from domain.registry import hash_token
 from domain.settings import Settings
+from storage.office import recorders
 from streams.ingest.service import IngestService
 from streams.probing.networks import networks_of
 from streams.probing.prober import Prober
@@ -25,6 +27,7 @@ from streams.simulate.rtsp_server import CameraServer
 from streams.simulate.script import Device
 from streams.simulate.source import Source
 from tests.dashboards.serving import Served, served
+from tests.services.axe import scheme, violations
 from tests.services.browser import Browser
 
 CAMERA = "/premises/renhe/cameras/renhe-1"
@@ -125,7 +128,7 @@ async def until(done: Callable[[], bool], timeout_s: float = 60) -> None:
         await asyncio.sleep(0.1)
 
 
-def enter(page: Page, url: str, folder: Path) -> None:
+def enter(page: Page, browser: Browser, url: str, folder: Path) -> None:
     """What the site's operator does."""
     page.open("/premises")
     page.press(page.fill("details", {"name": "仁和口腔门诊部", "site_id": "renhe", "unit_id": "u1"}))
@@ -136,8 +139,10 @@ def enter(page: Page, url: str, folder: Path) -> None:
         "contact_phone": "13800000000",
     }
     page.press(page.fill("section:nth-of-type(2)", party))
+    assert violations(browser) == []
     page.press(page.fill("section", {"name": "消毒间"}))
     assert page.state() == "草稿"
+    assert violations(browser) == []
     assert any("签字的确认书" in line and "W-NS 第十二条" in line for line in page.ask(SHOWN))
     page.press(page.fill("#basics", {"place": "器械清洗消毒", "standard": "GB/T 28181-2022，1080p"}))
     page.press(page.fill("#address", {"url": url}), "#look")
@@ -171,7 +176,7 @@ async def test_a_camera_comes_into_use_and_out_of_it(tmp_path: Path, browser: Br
         recording(site, tmp_path) as ingest,
     ):
         page = Page(browser, site.url)
-        await asyncio.to_thread(enter, page, url, tmp_path)
+        await asyncio.to_thread(enter, page, browser, url, tmp_path)
         assert ingest.cameras.pulled == frozenset(), "nothing is recorded before somebody let it into use"
 
         desk.role = Role.SUPERVISOR
@@ -186,6 +191,7 @@ async def test_a_camera_comes_into_use_and_out_of_it(tmp_path: Path, browser: Br
             return bool(page.ask("return document.getElementById('camera-live').dataset.live === '1'"))
 
         await until(is_live)
+        assert await asyncio.to_thread(violations, browser) == []
         recorder = site.console.fleet.recorders["renhe-1"]
         assert (recorder.unit_id, recorder.site_id, recorder.state) == ("u1", "renhe", "active")
 
@@ -198,3 +204,33 @@ async def test_a_camera_comes_into_use_and_out_of_it(tmp_path: Path, browser: Br
         complaints = [line for line in browser.console() if "SEVERE" in line and site.address in line]
         assert [line for line in complaints if "422" not in line] == []
     await prober.close()
+
+
+@pytest.mark.browser
+async def test_a_recorder_is_entered_and_gets_its_token(tmp_path: Path, browser: Browser) -> None:
+    desk = Desk()
+    desk.role = Role.ARCHIVE_MANAGER
+
+    def keep(page: Page) -> str:
+        page.open("/recorders")
+        card = {"recorder_id": "bw-1", "name": "记录仪一号", "unit_id": "u1", "policy": "zhanhe"}
+        page.press(page.fill("details", card))
+        page.press(page.fill("section[aria-labelledby=token]", {"overlap_days": "0"}))
+        token = str(page.driver.find_element(By.ID, "new-token").text)
+        for dark in (False, True):
+            scheme(browser, dark)
+            assert violations(browser) == []
+        scheme(browser, False)
+        form = page.fill("section[aria-labelledby=check]", {"note": "早班"})
+        for box in form.find_elements(By.CSS_SELECTOR, "input[type=checkbox]"):
+            box.click()
+        page.press(form)
+        assert "合格" in page.driver.find_element(By.CSS_SELECTOR, "section[aria-labelledby=check]").text
+        return token
+
+    async with served(tmp_path, door=desk) as site:
+        token = await asyncio.to_thread(keep, Page(browser, site.url))
+        await until(lambda: "bw-1" in site.console.fleet.recorders)
+        assert token not in browser.driver.page_source
+        held = await recorders.tokens(site.console.parts.office)
+        assert held["bw-1"][0].sha256 == hash_token(token)
