@@ -11,7 +11,7 @@ second entry changes nothing in the register, which is folded from the entries i
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from dashboards.people.rights import Person, Place, Right
 from dashboards.problem import Forbidden, Missing
 from domain.clock import Instant
 from domain.errors import InvalidInput
+from domain.events import Hold
 from domain.ids import check_recorder_id, check_session_id
 from domain.wire import to_builtins
 from policies.access import Step, Want, Way, way
@@ -46,6 +47,7 @@ STEP_RIGHTS: dict[Step, tuple[Right, ...]] = {
     "approve": (Right.FOOTAGE_DECIDE,),
 }
 """Papers are looked at by the archive manager too (Zhanhe Z-AC 第三条); what is decided takes the right to decide."""
+HOLD_REASON = 500
 BY_ITSELF = "console"
 """Who says in the ledger what no person does."""
 SEE_RIGHTS = (Right.FOOTAGE_DECIDE, Right.FOOTAGE_EXPORT, Right.FOOTAGE_REGISTER)
@@ -73,11 +75,13 @@ class RequestDesk:
     Args:
         parts: Of this console.
         on_granted: Called when a copy is to be made.
+        hold: Keeps footage from being deleted.
     """
 
-    def __init__(self, parts: Parts, on_granted: Callable[[], None]) -> None:
+    def __init__(self, parts: Parts, on_granted: Callable[[], None], hold: Callable[[Hold], Awaitable[object]]) -> None:
         self._parts = parts
         self._on_granted = on_granted
+        self._hold = hold
 
     def policy(self, recorder_id: str) -> Policy:
         """Return the policy of a recorder; the settings' of one that is not known."""
@@ -204,6 +208,7 @@ class RequestDesk:
         )
         after = decide(kept.request, said, self.days)
         facts = {"request": one, "decision": to_builtins(said), "days": self.days}
+        await self._hold_evidence(after)  # says so itself; a hold too many harms nobody
         await self._say(person, "request.decided", asked, facts)
         return await self._keep(kept, after)
 
@@ -269,6 +274,28 @@ class RequestDesk:
         )
         if not found.items:
             raise InvalidInput("session_id: nothing of it is stored in that time", "session_id")
+
+    async def _hold_evidence(self, after: Request) -> None:
+        """Keep what was granted as evidence: with the case file, or without end (W-AV 第三十条, Gansu 第二十三条).
+
+        It is lifted by two people, as every hold of a case is.
+        """
+        asked = after.application
+        if after.state != "granted" or asked.want != "evidence_copy":
+            return
+        event = Hold(
+            at=after.decisions[-1].at,
+            recorder_id=asked.recorder_id,
+            session_id=asked.session_id,
+            from_=asked.from_at,
+            to=asked.to_at,
+            reason=f"作为证据使用：{asked.matter}"[:HOLD_REASON],
+            by=after.decisions[-1].by,
+            released=False,
+            origin="case",
+            ref=asked.id,
+        )
+        await self._hold(event)
 
     async def _say(self, person: Person, what: str, asked: Application, facts: dict[str, Any]) -> None:
         await self._parts.audit.note(person, what, recorder_id=asked.recorder_id, session_id=asked.session_id, **facts)

@@ -11,6 +11,8 @@ from dashboards.footage.register import Register
 from dashboards.pages.request_register import register_router
 from dashboards.pages.requests import requests_router
 from dashboards.parts import Parts
+from storage.retention.desk import Desk
+from storage.retention.retention import Retention
 
 
 class Footage:
@@ -23,7 +25,7 @@ class Footage:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.packer = Packer(parts)
-        self.desk = RequestDesk(parts, self.packer.wake)
+        self.desk = RequestDesk(parts, self.packer.wake, _holds(parts).hold)
         self.register = Register(parts.ledger)
 
     def routers(self) -> list[APIRouter]:
@@ -37,3 +39,12 @@ class Footage:
     async def run(self) -> None:
         """Make copies until cancelled."""
         await self.packer.run(self.desk.broke_off)
+
+
+def _holds(parts: Parts) -> Desk:
+    def policy_of(recorder_id: str) -> str:
+        recorder = parts.fleet.recorders.get(recorder_id)
+        return (recorder.policy if recorder else "") or parts.settings.policy
+
+    store, catalog, ledger = parts.store, parts.catalog, parts.ledger
+    return Desk(Retention(store, catalog, ledger, clock=parts.clock, policy_of=policy_of, book=parts.book))

@@ -17,7 +17,9 @@ from openpyxl import load_workbook
 
 from domain.clock import Instant
 from domain.errors import LedgerUnavailable
-from storage.office import requests
+from storage.ledger.entry import decode
+from storage.office import recorders, requests
+from storage.office.recorders import Card
 from tests.dashboards.footage_house import House, fill, house
 
 PDF = b"%PDF-1.4 letter"
@@ -160,6 +162,30 @@ async def _verify(package: Path) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
         lambda: subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     )
+
+
+async def test_what_is_granted_as_evidence_is_held(here: House) -> None:
+    where = await asked(here, "zhang", want="evidence_copy")
+    await here.decide("li", where, acting_as="本机构负责人")
+    (line,) = await here.ledger.of_kinds(["hold"])
+    held = decode(line[1])
+    assert (held.session_id, held.body["origin"], held.body["ref"]) == ("s1", "case", where.rpartition("/")[2])
+    plain = await asked(here, "zhang", want="copy")
+    await here.decide("li", plain, acting_as="本单位负责人")
+    assert len(await here.ledger.of_kinds(["hold"])) == 1
+
+
+async def test_a_handler_of_zhanhe_looks_at_their_own_at_once_and_at_others_by_leave(zhanhe: House) -> None:
+    where = await asked(zhanhe, "zhang", who="handler")
+    assert "下一步" in (await zhanhe.get("zhang", where)).text  # nothing shows that it is theirs: somebody says so
+    day_before = zhanhe.start.plus(-86_400_000)
+    await recorders.add_card(zhanhe.office, Card(recorder_id="dev-1", policy="zhanhe"), by="dang", at=day_before)
+    await recorders.issue(zhanhe.office, "dev-1", "zhang", by="dang", at=day_before)
+    await zhanhe.console.registering.holders.look()
+    own = await asked(zhanhe, "zhang", who="handler")
+    assert "下一步" not in (await zhanhe.get("zhang", own)).text
+    assert (await zhanhe.get("zhang", "/hls/dev-1/playback.m3u8", **span(zhanhe))).status_code == 200
+    assert [act.body["what"] for act in await zhanhe.acts()] == ["request.asked", "request.asked"]
 
 
 async def test_a_fetch_that_broke_off_may_be_done_again(here: House) -> None:
