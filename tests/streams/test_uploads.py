@@ -106,6 +106,20 @@ async def test_a_file_goes_in_pieces_and_is_whole(desk: Desk) -> None:
     assert (await desk.http.delete(place, headers=bearer())).status_code == 409
 
 
+async def test_a_recorder_out_of_use_delivers_nothing_and_goes_on_when_it_is_back(desk: Desk) -> None:
+    data = mp4(1)
+    place = (await desk.http.post("/uploads/", headers=announced(data))).headers["Location"]
+    await desk.http.patch(place, headers=patch(0), content=data[:1500])
+    for state in ("suspended", "retired"):
+        desk.ingest.register("rec-1", state=state)
+        assert (await desk.http.patch(place, headers=patch(1500), content=data[1500:])).status_code == 403
+        assert (await desk.http.post("/uploads/", headers=announced(mp4(2)))).status_code == 403
+        assert (await desk.http.head(place, headers=bearer())).status_code == 403
+    desk.ingest.register("rec-1")
+    last = await desk.http.patch(place, headers=patch(1500), content=data[1500:])
+    assert (last.status_code, last.headers["Upload-Offset"]) == (204, str(len(data)))
+
+
 async def test_a_checksum_keeps_a_bad_piece_out(desk: Desk) -> None:
     data = mp4(2)
     place = (await desk.http.post("/uploads/", headers=announced(data))).headers["Location"]
