@@ -119,21 +119,19 @@ class Book:
             InvalidInput: It cannot be done.
             OfficeUnavailable: Nothing was written.
         """
-        return await self._office.write(
-            lambda connection: self._page(connection, now).change(alert_id, lambda alert, _: step(alert, now))
-        )
+        return await self._change(now, lambda page: page.change(alert_id, lambda alert, _: step(alert, now)))
 
     async def reopen(self, alert_id: str, by: str, note: str, now: int) -> Alert:
         """Open an alert again. Raises: as for `change`."""
-        return await self._office.write(
-            lambda connection: self._page(connection, now).change(
-                alert_id, lambda alert, terms: acts.reopen(alert, by, now, note, terms)
-            )
-        )
+
+        def step(alert: Alert, terms: Terms) -> Outcome:
+            return acts.reopen(alert, by, now, note, terms)
+
+        return await self._change(now, lambda page: page.change(alert_id, step))
 
     async def tell_party(self, alert_id: str, step: Callable[[Alert, int], Outcome], told: Told, now: int) -> Alert:
         """Write that the party is told, and what is sent to it. Raises: as for `change`."""
-        return await self._office.write(lambda connection: self._page(connection, now).party(alert_id, step, told))
+        return await self._change(now, lambda page: page.party(alert_id, step, told))
 
     async def unreachable(self, alert_id: str, account_id: str, error: str, now: int) -> None:
         """Note that somebody cannot be told, and have it go to the next level at once.
@@ -147,7 +145,12 @@ class Book:
                 alert.escalate_at = now
             return Outcome(lines=[Line(at=now, what="untold", facts={"to": account_id, "error": error[:200]})])
 
-        await self._office.write(lambda connection: self._page(connection, now).change(alert_id, step))
+        await self._change(now, lambda page: page.change(alert_id, step))
+
+    async def _change(self, now: int, work: Callable[[_Page], Alert]) -> Alert:
+        changed = await self._office.write(lambda connection: work(self._page(connection, now)))
+        self._looked_at = 0  # it may have made something due
+        return changed
 
     async def check_account(self, account_id: str) -> None:
         """Go on only if this is an account in use; in a house without accounts everybody is.
@@ -173,6 +176,7 @@ class _Page:
         self._windows: list[Maintenance] = rows.windows(connection, now)
         self._composer = Composer(office, connection, names, now)
         self._groups: dict[str, Alert] = {}
+        self._newest: dict[str, Alert] = {}
         self._alerts: dict[str, Alert] = {}
         self._lines: dict[str, list[Line]] = {}
         self._findings: dict[str, tuple[str, AlertFinding]] = {}
@@ -180,6 +184,7 @@ class _Page:
 
     def take(self, signals: Sequence[Signal]) -> int:
         known = rows.known(self._connection, [signal.about.id for signal in signals])
+        self._newest = rows.newest(self._connection, list({signal.group for signal in signals}))
         for signal in signals:
             name = signal.about.id
             self._take(signal, self._findings.get(name) or self._findings_seen.get(name) or known.get(name))
@@ -188,6 +193,7 @@ class _Page:
     def advance(self) -> int:
         for alert in rows.due(self._connection, self._now, MAX_DUE):
             self._hold(alert)
+        self._composer.expect(list(self._alerts))
         return self._finish()
 
     def change(self, alert_id: str, step: Callable[[Alert, Terms], Outcome]) -> Alert:
@@ -222,7 +228,7 @@ class _Page:
 
     def _for(self, signal: Signal) -> Alert:
         """Return the alert to which something new belongs."""
-        newest = self._groups.get(signal.group) or rows.newest(self._connection, signal.group)
+        newest = self._groups.get(signal.group) or self._newest.get(signal.group)
         if newest is not None:
             newest = self._hold(self._alerts.get(newest.id, newest))
             if lifecycle.belongs(newest, signal):

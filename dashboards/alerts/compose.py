@@ -43,6 +43,7 @@ class Composer:
         self._messages: list[Message] = []
         self._letters: list[tuple[Message, Letter]] = []
         self._named: list[tuple[str, str]] = []
+        self._unnamed: dict[str, list[AlertFinding]] = {}
         self._sites: dict[str, str] = {}
         self._units: dict[str, str] | None = None
         self.count = 0
@@ -53,6 +54,10 @@ class Composer:
         if self._everybody is None:
             self._everybody = directory(self._connection)
         return self._everybody
+
+    def expect(self, alert_ids: Sequence[str]) -> None:
+        """Read at once what many alerts may have to say."""
+        self._unnamed = rows.unnamed_of(self._connection, alert_ids)
 
     def tell(self, alert: Alert, say: Say, levels: Sequence[Sequence[str]]) -> list[Line]:
         """Write a message to everybody whom it concerns, and return what the history says of it.
@@ -124,11 +129,19 @@ class Composer:
         found = [account for number in range(say.level + 1) for account in self._people.level(levels, number, place)]
         return list(dict.fromkeys([*found, *([alert.assignee] if alert.assignee else [])]))
 
+    def _findings(self, alert: Alert, say: Say) -> list[AlertFinding]:
+        """Return what a message names."""
+        if say.what not in _NAMING:
+            all_of_it = rows.findings_of(self._connection, alert.id, limit=MAX_NAMED)
+            return [finding for finding in all_of_it if finding.status != "closed"]
+        expected = self._unnamed.pop(alert.id, None)  # true for the first message alone: it names them
+        if expected is not None:
+            return expected[:MAX_NAMED]
+        self.flush()
+        return rows.findings_of(self._connection, alert.id, unnamed=True, limit=MAX_NAMED)
+
     def _message(self, alert: Alert, say: Say) -> Message:
-        unnamed = say.what in _NAMING
-        findings = rows.findings_of(self._connection, alert.id, unnamed=unnamed, limit=MAX_NAMED)
-        if not unnamed:
-            findings = [finding for finding in findings if finding.status != "closed"]
+        findings = self._findings(alert, say)
         recorders = list(dict.fromkeys(finding.recorder_id for finding in findings)) or list(alert.members)
         return Message(
             id=digest("message", alert.id, str(say.number)),

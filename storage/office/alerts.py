@@ -129,11 +129,20 @@ def get(connection: Connection, alert_id: str) -> Alert | None:
     return None if body is None else _alert.decode(body)
 
 
-def newest(connection: Connection, group: str) -> Alert | None:
-    """Return the newest alert of a group."""
-    query = select(alerts.c.body).where(alerts.c.group_key == group)
-    body = connection.execute(query.order_by(alerts.c.opened_at_ms.desc(), alerts.c.id.desc()).limit(1)).scalar()
-    return None if body is None else _alert.decode(body)
+def newest(connection: Connection, groups: Sequence[str]) -> dict[str, Alert]:
+    """Return the newest alert of each of these groups that has one."""
+    found: dict[str, Alert] = {}
+    for start in range(0, len(groups), 500):
+        query = select(alerts.c.group_key, alerts.c.id, alerts.c.opened_at_ms)
+        query = query.where(alerts.c.group_key.in_(groups[start : start + 500]))
+        last: dict[str, tuple[int, str]] = {}
+        for row in connection.execute(query):
+            last[row.group_key] = max(last.get(row.group_key, (0, "")), (row.opened_at_ms, row.id))
+        bodies = select(alerts.c.body).where(alerts.c.id.in_([alert_id for _, alert_id in last.values()]))
+        for body in connection.execute(bodies).scalars():
+            alert = _alert.decode(body)
+            found[alert.group] = alert
+    return found
 
 
 def due(connection: Connection, now_ms: int, limit: int) -> list[Alert]:
@@ -295,6 +304,16 @@ def findings_of(
         query = query.where(alert_findings.c.named_in == "")
     rows = connection.execute(query.order_by(alert_findings.c.detected_at_ms, alert_findings.c.id).limit(limit))
     return [_decode_finding(row.body, row.named_in) for row in rows]
+
+
+def unnamed_of(connection: Connection, alert_ids: Sequence[str]) -> dict[str, list[AlertFinding]]:
+    """Return, of each of these alerts, findings that no message named yet, in the order of their detection."""
+    found: dict[str, list[AlertFinding]] = {alert_id: [] for alert_id in alert_ids}
+    query = select(alert_findings.c.alert_id, alert_findings.c.body)
+    query = query.where(alert_findings.c.alert_id.in_(alert_ids), alert_findings.c.named_in == "")
+    for row in connection.execute(query.order_by(alert_findings.c.detected_at_ms, alert_findings.c.id)):
+        found[row.alert_id].append(_finding.decode(row.body))
+    return found
 
 
 def mark_named(connection: Connection, named: Sequence[tuple[str, str]]) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -392,23 +393,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 def settle(connection: Connection, results: Sequence[Result]) -> None:
     """Write how tries ended."""
-    for result in results:
-        connection.execute(
-            update(outbox)
-            .where(outbox.c.seq == result.seq)
-            .values(
-                state=result.state,
-                ended_at_ms=result.at if result.state != "queued" else None,
-                channel_id=result.channel_id,
-                channel=result.channel,
-                tries=result.tries,
-                given_up=msgspec.json.encode(result.given_up).decode(),
-                not_before_ms=result.not_before,
-                is_doubtful=result.is_doubtful,
-                error=result.error[:500],
-                claimed_by="",
-            )
-        )
+    found = [
+        {
+            "of": result.seq,
+            "state": result.state,
+            "ended_at_ms": result.at if result.state != "queued" else None,
+            "channel_id": result.channel_id,
+            "channel": result.channel,
+            "tries": result.tries,
+            "given_up": msgspec.json.encode(result.given_up).decode(),
+            "not_before_ms": result.not_before,
+            "is_doubtful": result.is_doubtful,
+            "error": result.error[:500],
+            "claimed_by": "",
+        }
+        for result in results
+    ]
+    if found:
+        connection.execute(update(outbox).where(outbox.c.seq == bindparam("of")), found)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------

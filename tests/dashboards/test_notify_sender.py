@@ -58,9 +58,8 @@ class Post:
         signal = of_finding(notifying.finding(recorder, **fields), origin)
         await self.book.take([signal], self.now())
         await self.book.advance(self.now() + 1000)
-        alert = await self.office.read(lambda connection: rows.newest(connection, signal.group))
-        assert alert is not None
-        return alert.id
+        found = await self.office.read(lambda connection: rows.newest(connection, [signal.group]))
+        return found[signal.group].id
 
     async def sent(self, alert_id: str) -> list[outbox.Sent]:
         return await self.office.read(lambda connection: outbox.of_alert(connection, alert_id))
