@@ -182,6 +182,7 @@ async def _drawn(
         may_hold=row is not None and person.may_at(Right.HOLD_SET, parts.place(span.recorder_id, row.opened_at)),
         may_search=person.may(Right.FOOTAGE_SEARCH),
         held=request.query_params.get("held") == "1",
+        at=None if not (at := request.query_params.get("at")) else query.moment("at", at),
     )
 
 

@@ -21,12 +21,13 @@ _TEMPLATES = {"row": "wall.html", "tile": "bigscreen.html"}
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page is narrowed to; empty for all."""
+    """What the page is narrowed to, empty for all; and the recorder whose live picture is asked for."""
 
     unit: str = ""
     site: str = ""
     state: str = ""
     text: str = ""
+    recorder: str = ""
 
     def takes(self, one: Shown) -> bool:
         """Tell whether a tile is meant; the script of the page asks the same of each row."""
@@ -53,7 +54,7 @@ def wall_router(parts: Parts, wall: Wall) -> APIRouter:
         mine = wall.board.all(person)
         how = look(parts.shell.words(request).code, form)
         # Without a script the page shows what was asked for; with one it has all rows, and hides the others.
-        rows = [wall.row(one, how) for one in mine if asked == Asked() or asked.takes(one)]
+        rows = [wall.row(one, how) for one in mine if asked.takes(one)]
         return parts.shell.page(
             request,
             _TEMPLATES[form],
@@ -65,16 +66,24 @@ def wall_router(parts: Parts, wall: Wall) -> APIRouter:
             troubles=wall.troubles(mine, how),
             units=sorted({one.tile.unit_id for one in mine if one.tile.unit_id}),
             sites=sorted({one.tile.site_id for one in mine if one.tile.site_id}),
-            pictures=_worth_watching(mine, person, MAX_PICTURES[form]),
+            pictures=_worth_watching(mine, person, MAX_PICTURES[form], asked.recorder),
             may_watch=person.may(Right.FOOTAGE_LIVE),
         )
 
     @router.get("/")
     @declare(Right.FLEET_SEE)
     async def desk(
-        request: Request, person: SignedIn, *, unit: str = "", site: str = "", state: str = "", text: str = ""
+        request: Request,
+        person: SignedIn,
+        *,
+        unit: str = "",
+        site: str = "",
+        state: str = "",
+        text: str = "",
+        recorder: str = "",
     ) -> Response:
-        return drawn(request, person, "row", Asked(unit=unit, site=site, state=state, text=text[:MAX_TEXT]))
+        asked = Asked(unit=unit, site=site, state=state, text=text[:MAX_TEXT], recorder=recorder)
+        return drawn(request, person, "row", asked)
 
     @router.get("/wall")
     @declare(Right.FLEET_SEE)
@@ -84,7 +93,9 @@ def wall_router(parts: Parts, wall: Wall) -> APIRouter:
     return router
 
 
-def _worth_watching(mine: Sequence[Shown], person: Person, limit: int) -> list[str]:
-    """Return the worst recorders of which media comes."""
-    live = (one for one in mine if one.tile.state == "live" and person.may_at(Right.FOOTAGE_LIVE, one.place))
-    return [one.tile.recorder_id for one, _ in zip(live, range(limit), strict=False)]
+def _worth_watching(mine: Sequence[Shown], person: Person, limit: int, asked: str) -> list[str]:
+    """Return the recorder that was asked for, and the worst ones of which media comes."""
+    theirs = [one.tile for one in mine if person.may_at(Right.FOOTAGE_LIVE, one.place)]
+    wanted = [tile.recorder_id for tile in theirs if tile.recorder_id == asked]
+    live = [tile.recorder_id for tile in theirs if tile.state == "live" and tile.recorder_id != asked]
+    return [*wanted, *live][:limit]

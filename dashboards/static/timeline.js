@@ -99,6 +99,7 @@
   function curve(y, tall, value, low, high, say) {
     const points = day.readings.filter((one) => value(one) !== null);
     const place = (one) => `${x(one[0] + 300000).toFixed(1)},${(y + tall - ((Math.min(high, Math.max(low, value(one))) - low) / (high - low)) * tall).toFixed(1)}`;
+    const level = (one, height) => element("line", { x1: x(one[0]), x2: x(one[0] + 600000), y1: height, y2: height, class: "curve" });
     const parts = [];
     let part = [];
     points.forEach((one, index) => {
@@ -108,7 +109,7 @@
     parts.push(part);
     const drawn = parts.filter((one) => one.length).map((one) => one.length > 1
       ? element("polyline", { points: one.map(place).join(" "), class: "curve" })
-      : element("circle", { cx: place(one[0]).split(",")[0], cy: place(one[0]).split(",")[1], r: 2, class: "dot" }));
+      : level(one[0], place(one[0]).split(",")[1]));
     if (points.length) drawn.push(element("text", { x: width() - RIGHT - 4, y: y + 12, class: "value", "text-anchor": "end" }, say(value(points[points.length - 1]))));
     return drawn;
   }
@@ -293,7 +294,7 @@
   new ResizeObserver(draw).observe(line);
   watermark();
   setInterval(watermark, 1000);
-  load();
+  load().then(() => { if (words.at) playback.seek(Number(words.at)); });
   // Findings and stops change the day while it is looked at.
   liuhen.on("finding", (one) => { if (one && one.recorder_id === words.recorder) load(); });
 })();

@@ -114,6 +114,7 @@
   function ask(changes) {
     Object.assign(asked, changes);
     const address = new URL(location.href);
+    address.searchParams.delete("recorder");
     for (const [name, value] of Object.entries(asked)) {
       if (value) address.searchParams.set(name, value);
       else address.searchParams.delete(name);

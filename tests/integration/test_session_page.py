@@ -111,6 +111,16 @@ async def test_playback_stands_at_what_is_missing_says_why_and_goes_on(site: Ser
 
 
 @pytest.mark.browser
+async def test_a_link_to_a_moment_plays_from_there(site: Served, browser: Browser) -> None:
+    at = START.plus(11_000).rfc3339().replace("+", "%2B")
+    await asyncio.to_thread(browser.driver.get, f"{site.url}/sessions/rec-1/s1?lang=zh&at={at}")
+    await until(browser, AT, lambda at: at == "09:00:12")
+    await asyncio.to_thread(browser.driver.get, f"{site.url}/?recorder=rec-1&lang=zh")
+    shown = "return [...document.querySelectorAll('#pictures figure')].map(f => f.dataset.recorder)"
+    assert await until(browser, shown, bool) == ["rec-1"]
+
+
+@pytest.mark.browser
 async def test_the_player_by_keyboard(site: Served, browser: Browser) -> None:
     await asyncio.to_thread(browser.driver.get, f"{site.url}/sessions/rec-1/s1?lang=zh")
     await until(browser, LINES, lambda found: "stored" in found)
