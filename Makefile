@@ -81,6 +81,7 @@ boards: $(DEV) $(SELF) ## write the boards of Grafana anew from the code
 
 screenshots: $(DEV) $(SELF) services ## take the pictures of the guide anew
 	$(BIN)/python -m tests.screenshots docs/guide $(ARGS)
+	$(BIN)/python -m tests.screenshots_desks docs/guide
 
 lock: ## resolve the dependencies anew
 	$(PYTHON) -m venv .venv-lock
