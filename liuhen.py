@@ -135,6 +135,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
                 "key": lambda: _ledger_key(settings),
                 "copies": lambda: _checkpoint_copies(house),
             }
+            if settings.watch_url:
+                parts["watch"] = lambda: _watch(settings)
             return await examine(parts, calendar, house.clock, print)
 
     return FINE if _run(run()) else MISSING_SERVICE
@@ -162,6 +164,20 @@ async def _ledger_key(settings: Settings) -> str:
     path = Path(settings.ledger_key_file)
     keys = await asyncio.to_thread(load_keys, path, settings.ledger_origin)
     return str(keys.signer.verifier)
+
+
+async def _watch(settings: Settings) -> str:
+    """How the watch finds everybody; what it has found is not the configuration's fault."""
+    from prometheus_client import REGISTRY
+
+    from dashboards.watch.seen import Seen
+
+    seen = Seen(settings, SystemClock(), REGISTRY)
+    view = await seen.seen()
+    await seen.close()
+    if view.away:
+        raise Unavailable(f"watch_url: {view.away}")
+    return f"{len(view.targets)} watched, not well: {', '.join(one.name for one in view.ill) or 'none'}"
 
 
 async def _checkpoint_copies(house: House) -> str:

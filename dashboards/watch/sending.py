@@ -7,11 +7,16 @@ import logging
 from pathlib import Path
 
 from apprise import Apprise
+from apprise.exception import AppriseException
 
 from dashboards.watch.telling import Message
 from domain.errors import InvalidSettings, Unavailable
 
 _log = logging.getLogger(__name__)
+
+# What Apprise says of an address may hold its secret: it is heard by nobody.
+logging.getLogger("apprise").propagate = False
+logging.getLogger("apprise").addHandler(logging.NullHandler())
 
 SEND_S = 30.0
 MAX_FILE_BYTES = 65_536
@@ -50,7 +55,7 @@ class Sender:
                 done = await self._apprise.async_notify(body=message.body, title=message.title)
         except TimeoutError as error:
             raise Unavailable(f"not sent within {SEND_S:g} s") from error
-        except (OSError, TypeError, ValueError) as error:
+        except (AppriseException, OSError, TypeError, ValueError) as error:
             raise Unavailable(f"not sent: {type(error).__name__}") from error
         if not done:
             raise Unavailable("an address of watch_notify_file did not take it")

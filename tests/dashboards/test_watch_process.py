@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -167,7 +168,23 @@ async def test_what_was_not_sent_is_tried_again_and_said(
     await watch.close()
 
 
-async def test_a_way_that_cannot_be_used_is_named_by_its_line(tmp_path: Path) -> None:
+class Heard(logging.Handler):
+    """What comes to the process's own log; pytest's fixture listens to loggers that do not pass on, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text += record.getMessage()
+
+
+async def test_a_way_that_cannot_be_used_is_named_by_its_line(
+    tmp_path: Path, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    heard = Heard()
+    logging.getLogger().addHandler(heard)
+    request.addfinalizer(lambda: logging.getLogger().removeHandler(heard))
     file = tmp_path / "ways"
     for content, named in [("json://h/\nnonsense hidden\n", "line 2"), (None, "read")]:
         file.write_text(content) if content is not None else file.unlink()
@@ -176,9 +193,11 @@ async def test_a_way_that_cannot_be_used_is_named_by_its_line(tmp_path: Path) ->
         assert "hidden" not in str(raised.value)
     file.write_text("# none\n")
     await Sender(str(file)).send(Message("t", "b", {}))  # nobody to tell
-    file.write_text("json://127.0.0.1:1/\n")
+    file.write_text("json://user:hidden@127.0.0.1:1/\n")
     with pytest.raises(Unavailable):
         await Sender(str(file)).send(Message("t", "b", {}))
+    assert "names nobody" in heard.text
+    assert "hidden" not in heard.text + "".join(capfd.readouterr())
 
 
 def alert(status: str, name: str = "LiuhenWatchdog", **annotations: str) -> dict[str, object]:
