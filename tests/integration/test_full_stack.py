@@ -245,6 +245,8 @@ def check_commands(running: Running, folder: Path) -> None:
     ):
         done = running.stack.run_once("custody", *command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+    done = running.stack.run_once("console", "doctor")
+    assert (done.returncode, " watched, not well: " in done.stdout) == (0, True), done.stdout
     client = evidence_of(running)
     held = [(row["key"], row["version_id"]) for row in running.segments("rec-1")]
     poll_until(
