@@ -13,6 +13,7 @@ from domain.clock import CHINA, Instant
 from domain.errors import InvalidInput
 from policies.access import APPLICANTS, WANTS, Want, Way, way
 from policies.model import Applicant, Policy
+from storage.office.request_steps import EARLIEST, LATEST
 
 FIELDS = ("recorder", "session", "who", "want", "reason", "matter", "use", "applicant", "organisation")
 
@@ -93,7 +94,10 @@ def moment(field: str, text: str) -> Instant:
     """
     try:
         read = datetime.fromisoformat(text.strip().replace(" ", "T"))
-        return Instant.of(read if read.tzinfo is not None else read.replace(tzinfo=CHINA))
+        at = Instant.of(read if read.tzinfo is not None else read.replace(tzinfo=CHINA))
+        if EARLIEST <= at < LATEST:
+            return at
+        raise ValueError("too early or too late")
     except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{field}: no time; write 2026-03-05T09:30:00", field) from error
 

@@ -191,13 +191,15 @@ class RequestDesk:
             Missing, Forbidden: They may not.
             InvalidInput: It waits for another step, or something is missing.
         """
+        if step not in STEP_RIGHTS:
+            raise InvalidInput(f"step: one of {', '.join(STEP_RIGHTS)}", "step")
         kept = await self.get(person, one)
         asked = kept.request.application
         waits = kept.request.next_step
         if waits is not None and not any(person.may_at(right, _place(asked)) for right in STEP_RIGHTS[waits]):
             raise Forbidden(f"this step takes the right {Right.FOOTAGE_DECIDE}")
         said = Decision(
-            step=msgspec.convert(step, Step) if step in STEP_RIGHTS else "approve",
+            step=msgspec.convert(step, Step),
             agrees=agrees,
             by=person.account_id,
             name=person.name,

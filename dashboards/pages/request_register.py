@@ -18,6 +18,7 @@ from domain.clock import CHINA, Clock, Instant
 from domain.errors import InvalidInput
 
 LONGEST_DAYS = 366
+FIRST, LAST = date(1970, 1, 2), date(8999, 12, 1)
 
 
 class Days(NamedTuple):
@@ -104,7 +105,10 @@ def _at(parts: Parts, person: Person, one: Viewing) -> bool:
 def _day(request: Request, name: str) -> date | None:
     text = request.query_params.get(name)
     try:
-        return date.fromisoformat(text) if text else None
+        day = date.fromisoformat(text) if text else None
+        if day is None or FIRST <= day < LAST:
+            return day
+        raise ValueError("too early or too late")
     except ValueError as error:
         raise InvalidInput(f"{name}: no date; write 2026-03-05", name) from error
 

@@ -17,7 +17,7 @@ from policies.model import Check
 from storage.ledger.entry import Entry
 from storage.office import supervision
 from storage.office.drawing import Item, draw, population_sha256
-from storage.office.request_steps import Paper
+from storage.office.request_steps import EARLIEST, LATEST, Paper
 from storage.office.supervision import MAX_TEXT, Answer, Draw, Lead, Result, assign, handle
 
 FACTS = ("gaps", "missing_s", "unexplained", "late")
@@ -191,8 +191,14 @@ class SupervisionDesk:
         """
         for field, most in (("title", 200), ("reference", 200), ("text", MAX_TEXT)):
             text: str = getattr(lead, field)
-            if len(text) > most or (field != "text" and not text.strip()):
-                raise InvalidInput(f"{field}: 1 to {most} characters", field)
+            if len(text) > most or (field != "text" and (not text.strip() or not text.isprintable())):
+                raise InvalidInput(f"{field}: 1 to {most} characters that can be printed", field)
+        for field in ("unit_id", "recorder_id"):
+            name: str = getattr(lead, field)
+            if len(name) > 200 or not name.isprintable():
+                raise InvalidInput(f"{field}: at most 200 characters that can be printed", field)
+        if lead.due_at is not None and not EARLIEST <= lead.due_at < LATEST:
+            raise InvalidInput("due_at: too early or too late", "due_at")
         known = await supervision.find_lead(self._parts.office, lead.source, lead.reference)
         if known is not None:
             return known

@@ -30,6 +30,8 @@ Shown = Literal["asked", "refused", "withdrawn", "granted", "revoked", "delivere
 MAX_DAYS = 90
 """Longest time a grant holds."""
 DAY_MS = 86_400_000
+EARLIEST, LATEST = Instant(0), Instant.parse("9000-01-01T00:00:00+08:00")
+"""Times that people ask for lie between these: others cannot be written as a date."""
 MAX_TEXT = 2_000
 
 
@@ -296,6 +298,8 @@ def _check(asked: Application) -> None:
     for field in ("applicant", "organisation", "use"):
         if len(getattr(asked, field)) > 200:
             raise InvalidInput(f"{field}: at most 200 characters", field)
+    if asked.from_at < EARLIEST or asked.to_at >= LATEST:
+        raise InvalidInput("from: no time that a recording could be of", "from")
     if asked.from_at >= asked.to_at:
         raise InvalidInput("to: must be after from", "to")
     if asked.who not in ("handler", "staff", "public") and not asked.applicant.strip():

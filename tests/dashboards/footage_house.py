@@ -14,6 +14,8 @@ from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
 from dashboards.console import Console
+from dashboards.people.door import RealDoor
+from dashboards.people.requests import Origins
 from dashboards.people.rights import Duty, Person, Role
 from domain.clock import Instant, SystemClock
 from domain.registry import Registration
@@ -122,15 +124,17 @@ async def fill(folder: Path, policy: str = "wucheng") -> None:
 
 
 @asynccontextmanager
-async def house(filled: Path, folder: Path, policy: str = "wucheng") -> AsyncIterator[House]:
-    """Open a console on a copy of a site that was filled."""
+async def house(
+    filled: Path, folder: Path, policy: str = "wucheng", *, real_door: bool = False
+) -> AsyncIterator[House]:
+    """Open a console on a copy of a site that was filled, with names or with accounts."""
     await asyncio.to_thread(shutil.copytree, filled, folder, dirs_exist_ok=True)
-    async with site(folder) as here, _console(folder, here, policy) as made:
+    async with site(folder) as here, _console(folder, here, policy, real_door) as made:
         yield made
 
 
 @asynccontextmanager
-async def _console(folder: Path, here: Site, policy: str) -> AsyncIterator[House]:
+async def _console(folder: Path, here: Site, policy: str, real_door: bool) -> AsyncIterator[House]:
     ledger = here.ledger
     office = await Office.connect(f"sqlite:///{folder}/office.db")
     settings = Settings(policy=policy, work=str(folder / "work"), ledger_key_file=str(folder / "ledger.key"))
@@ -144,14 +148,14 @@ async def _console(folder: Path, here: Site, policy: str) -> AsyncIterator[House
         store=here.store,
         ledger=ledger,
         office=office,
-        door=Named(),
+        door=RealDoor(office, SystemClock(), settings, Origins(settings)) if real_door else Named(),
         settings=settings,
     )
     app = FastAPI()
     for router in console.routers():
         app.include_router(router)
     running = [asyncio.create_task(console.run()), asyncio.create_task(console.footage.run())]
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://console")
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
     try:
         async with asyncio.timeout(20):
             while "dev-1" not in console.fleet.recorders:  # noqa: ASYNC110 - the fold rings no bell

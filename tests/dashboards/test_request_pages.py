@@ -19,8 +19,10 @@ from domain.clock import Instant
 from domain.errors import LedgerUnavailable
 from storage.ledger.entry import decode
 from storage.office import recorders, requests
+from storage.office.accounts import DutyRow
 from storage.office.recorders import Card
 from tests.dashboards.footage_house import House, fill, house
+from tests.dashboards.visitors import visitor
 
 PDF = b"%PDF-1.4 letter"
 
@@ -84,6 +86,7 @@ async def test_nobody_decides_on_their_own_and_nobody_elsewhere_does(here: House
     assert "nobody decides on a request of their own" in refused.text
     assert (await here.decide("dang", where, acting_as="有关负责人")).status_code == 403
     assert (await here.decide("zhao", where)).status_code == 422  # says not as whom
+    assert (await here.decide("zhao", where, step="all", acting_as="有关负责人")).status_code == 422
     assert (await here.decide("zhao", where, decision="no", acting_as="有关负责人")).status_code == 422  # says not why
     assert [one.body["what"] for one in await here.acts()] == ["request.asked"]
     assert (
@@ -244,6 +247,8 @@ async def test_a_copy_that_cannot_be_made_says_why(here: House) -> None:
         ({"reason": " "}, "reason"),
         ({"matter": ""}, "matter"),
         ({"to": "yesterday"}, "to"),
+        ({"from": "0001-01-01T00:00:00+14:00"}, "from"),
+        ({"to": "9999-12-31T23:59:59-14:00"}, "to"),
         ({"who": "nobody"}, "who"),
         ({"want": "all"}, "want"),
         ({"recorder": "../x"}, "recorder"),
@@ -318,6 +323,39 @@ async def test_the_register_is_read_from_the_ledger_and_no_table_changes_it(here
     assert (await here.get("sun", "/requests/register", **{"from": "2026-13-01"})).status_code == 422
 
 
+async def test_forms_with_files_pass_the_real_door_with_their_token_and_not_without(
+    filled: dict[str, Path], tmp_path: Path
+) -> None:
+    async with house(filled["zhanhe"], tmp_path, "zhanhe", real_door=True) as here:
+        keeper = await visitor(here.office, DutyRow("archive_manager"))
+        form = {
+            "recorder": "dev-1",
+            "session": "s1",
+            **span(here),
+            "who": "authority",
+            "want": "view",
+            "reason": "办案",
+        }
+        form |= {"matter": "12号", "applicant": "王检察官", "paper1_label": "单位介绍信", "paper2_label": "有效证件"}
+        files = {"paper1": ("letter.pdf", PDF), "paper2": ("id.pdf", PDF + b"2")}
+
+        async def send(**more: str) -> httpx.Response:
+            return await here.client.post("/requests/new", data=form | more, files=files, headers=keeper.cookie)
+
+        assert (await send()).status_code == 403
+        assert await here.acts() == []
+        sent = await send(csrf=keeper.csrf)
+        assert sent.status_code == 303
+        head = await visitor(here.office, DutyRow("supervisor", "east"))
+        decided = await here.client.post(
+            f"{sent.headers['location']}/decide",
+            data={"step": "verify", "decision": "yes", "csrf": head.csrf},
+            headers=head.cookie,
+        )
+        assert decided.status_code == 303
+        assert [act.body["by"] for act in await here.acts()] == [keeper.account_id, head.account_id]
+
+
 async def test_the_api_says_the_same(here: House) -> None:
     body = {
         "recorder_id": "dev-1",
@@ -339,6 +377,8 @@ async def test_the_api_says_the_same(here: House) -> None:
     said = {"step": "approve", "agrees": True, "acting_as": "有关负责人"}
     assert (await post("zhang", f"{where}/decision", said)).status_code == 403
     assert (await post("li", f"{where}/decision", said)).json()["shown"] == "granted"
+    far = body | {"from": "0001-01-01T00:00:00+14:00", "to": "9999-12-31T23:59:59-14:00"}
+    assert (await post("zhang", "/api/v1/requests", far)).status_code == 422
     listed = (await here.get("zhang", "/api/v1/requests")).json()["items"]
     assert [one["application"]["id"] for one in listed] == [where.rpartition("/")[2]]
     assert (await here.get("qian", "/api/v1/requests")).json()["items"] == []

@@ -70,6 +70,8 @@ async def test_the_figures_are_those_of_the_store(here: House) -> None:
     assert (await here.get("qian", "/api/v1/supervision", **DAYS)).json()["whole"]["sessions"] == 0  # of another unit
     assert (await here.get("zhang", "/supervision")).status_code == 403
     assert (await here.get("li", "/supervision", by="colour")).status_code == 422
+    assert (await here.get("li", "/supervision", **{"from": "9999-12-31", "to": "9999-12-31"})).status_code == 422
+    assert (await here.get("li", "/supervision", **{"from": "0001-01-01", "to": "0001-01-01"})).status_code == 422
     assert (await here.get("li", "/supervision", **{"from": "2020-01-01", "to": "2026-01-01"})).status_code == 422
 
 
@@ -93,7 +95,14 @@ async def test_a_draw_can_be_done_again_by_anybody_who_has_the_ledger(here: Hous
 
 @pytest.mark.parametrize(
     "changes",
-    [{"check": "wucheng/none"}, {"check": "../x/y"}, {"count": "0"}, {"first": "never"}, {"first": "2027-01-01"}],
+    [
+        {"check": "wucheng/none"},
+        {"check": "../x/y"},
+        {"count": "0"},
+        {"first": "never"},
+        {"first": "2027-01-01"},
+        {"last": "9999-12-31"},
+    ],
 )
 async def test_what_cannot_be_drawn_is_said_and_nothing_is_noted(here: House, changes: dict[str, str]) -> None:
     assert (await here.post("li", "/supervision/draws", DRAW | changes)).status_code == 422
@@ -204,6 +213,11 @@ async def test_a_lead_is_pushed_once_given_to_somebody_and_handled(here: House) 
         ({"due_at": None}, 201),
         ({"colour": "red"}, 422),
         ({"title": "长" * 201}, 422),
+        ({"title": "a\x00b"}, 422),
+        ({"reference": "a\x00b"}, 422),
+        ({"recorder_id": "长" * 201}, 422),
+        ({"due_at": "0001-01-01T00:00:00+14:00"}, 422),
+        ({"due_at": "9999-12-31T23:59:59-14:00"}, 422),
     ],
 )
 async def test_what_a_lead_must_say(here: House, changes: dict[str, object], status: int) -> None:
