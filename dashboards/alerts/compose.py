@@ -68,10 +68,10 @@ class Composer:
         concerned = self._concerned(alert, say, levels)
         reached = [account for account in concerned if self._people.reachable(account, alert.severity)]
         lines = [Line(at=self._now, what="told", facts={"what": say.what, "to": reached})] if reached else []
-        if not reached and say.what not in ("resolved", "assigned"):
+        if not reached and say.what != "resolved":
             lines.append(Line(at=self._now, what="untold", facts={"what": say.what, "without_channel": concerned}))
             NOTIFICATIONS.labels("none", "nobody").inc()
-            if alert.state == "opened":
+            if alert.state == "opened" and say.what != "assigned":
                 alert.escalate_at = self._now
         self._messages.append(message)
         self._letters += [(message, Letter(id=digest(message.id, account), account_id=account)) for account in reached]

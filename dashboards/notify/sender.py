@@ -316,8 +316,12 @@ def _reached(connection: Connection, account_ids: set[str]) -> dict[str, Reached
         return {}
     channels, addresses = outbox.channels_of(connection, account_ids), outbox.addresses(connection, account_ids)
     table = accounts.accounts
-    query = select(table.c.account_id, table.c.language).where(table.c.account_id.in_(list(account_ids)))
+    query = select(table.c.account_id, table.c.language).where(
+        table.c.account_id.in_(list(account_ids)), table.c.state == "active"
+    )
     languages = {row.account_id: row.language for row in connection.execute(query)}
+    for account in account_ids - languages.keys() - {PARTY}:
+        channels.pop(account, None)  # whoever left is told nothing more, whatever waits for them
     return {
         account: Reached(
             channels=channels.get(account, []),

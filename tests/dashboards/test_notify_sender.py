@@ -18,8 +18,8 @@ from dashboards.notify.sender import Sender
 from dashboards.notify.way import Way
 from dashboards.notify.webhook import Webhook
 from domain.clock import Instant, SystemClock
+from storage.office import accounts, outbox
 from storage.office import alerts as rows
-from storage.office import outbox
 from storage.office.accounts import DutyRow
 from storage.office.office import Office
 from storage.office.outbox import Channel, Entry, Message
@@ -182,6 +182,17 @@ async def test_nobody_is_there_to_be_told(post: Post) -> None:
     assert (await post.history(alert_id)).count("untold") == 3, "at each level"
     after = REGISTRY.get_sample_value("liuhen_notifications_total", {"channel": "none", "result": "nobody"}) or 0
     assert after - before == 3
+
+
+async def test_whoever_left_is_told_nothing_more(post: Post) -> None:
+    await notifying.person(post.office, "zhang")
+    await notifying.channel(post.office, "zhang", post.receiver.url)
+    alert_id = await post.found()
+    await accounts.set_state(post.office, "zhang", "disabled")
+    async with post.sending():
+        await post.until(lambda sent: sent[0].state == "failed", alert_id)
+    assert post.receiver.requests == []
+    assert "untold" in await post.history(alert_id)
 
 
 async def test_what_was_under_way_at_a_crash_is_sent_again_and_says_so_where_nobody_could_tell(post: Post) -> None:
