@@ -52,6 +52,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         old_tokens: Tokens before that one, taken a while longer, so that a device can be given the new one in peace.
         expects_audio: Silence on its audio track is worth a finding.
         continuous: Recording is expected at all times.
+        reason: Why it was taken out of use, in words; that explains the stop.
+        decided_by: Account that did.
         v: Version of the wire form.
     """
 
@@ -69,6 +71,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     old_tokens: Annotated[tuple[OldToken, ...], Meta(max_length=8)] = ()
     expects_audio: bool = False
     continuous: bool = False
+    reason: Annotated[str, Meta(max_length=4000)] | None = None
+    decided_by: Name | None = None
     v: Annotated[int, Meta(ge=1, le=1)] = 1
 
     def accepts(self, token: str, at: Instant | None = None) -> bool:

@@ -270,7 +270,10 @@ class PremisesDesk:
 
         def take(at: Site, before: Camera) -> Camera:
             state = admission.after(step, at, before, self.rules(before), by=by, reason=reason)
-            return msgspec.structs.replace(before, state=state)
+            out = state in ("suspended", "retired")
+            return msgspec.structs.replace(
+                before, state=state, reason=reason if out else "", decided_by=by if out else ""
+            )
 
         after = take(site, camera)
         await self._note(person, f"camera.{step}", after, state=after.state, reason=reason)

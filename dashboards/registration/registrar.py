@@ -140,4 +140,6 @@ def registration_of(camera: Camera, site: Site, secret: str) -> Registration:
         tls_sha256=camera.tls_sha256 or None,
         expects_audio=camera.expects_audio,
         continuous=camera.continuous,
+        reason=camera.reason or None,
+        decided_by=camera.decided_by or None,
     )

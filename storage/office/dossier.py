@@ -207,6 +207,8 @@ class Camera(File, frozen=True, kw_only=True):
         certificate: Where verification is compulsory.
         review: Where the agency asks for it.
         state: How far it is.
+        reason: Why it is out of use.
+        decided_by: Who decided that.
         changed_at: When anything of this last changed.
         changed_by: By whom.
         prepared_by: Accounts that entered the papers in force, for whoever must not be one of them.
@@ -230,6 +232,8 @@ class Camera(File, frozen=True, kw_only=True):
     certificate: Certificate = Certificate()
     review: Review = Review()
     state: State = "draft"
+    reason: Text = ""
+    decided_by: str = ""
     changed_at: Instant = msgspec.field(default_factory=lambda: Instant(0))
     changed_by: str = ""
     prepared_by: tuple[str, ...] = ()

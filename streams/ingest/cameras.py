@@ -254,6 +254,14 @@ class Cameras:
             if is_told and pulled.feed is not None:
                 with suppress(Unavailable):  # the spool is full: the ticks show the stall anyway
                     self._days.stopped(pulled.feed, self._clock.now(), for_maintenance=for_maintenance)
+                    self._explain(pulled.feed)
+
+    def _explain(self, feed: Feed) -> None:
+        """Say why, where whoever took the camera out of use has said so."""
+        decided = self._registrations.get(feed.recorder_id)
+        if decided is not None and decided.reason and decided.decided_by:
+            # A moment later: at one moment, an explanation stands before the stop.
+            self._days.explained(feed, self._clock.now().plus(1), decided.reason, decided.decided_by)
 
     async def _keep_pulling(self, registration: Registration) -> None:
         recorder_id = registration.recorder_id

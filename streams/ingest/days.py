@@ -8,7 +8,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.clock import CHINA, Instant
-from domain.events import AnyRecorderEvent, SessionEnded, SessionOpened, SessionResumed, SessionStopped, StopReason
+from domain.events import (
+    AnyRecorderEvent,
+    Explanation,
+    SessionEnded,
+    SessionOpened,
+    SessionResumed,
+    SessionStopped,
+    StopReason,
+)
 from streams.ingest.feeds import Feed
 from streams.ingest.muxer import CutFragment
 from streams.ingest.sessions import SessionBook
@@ -91,6 +99,28 @@ class DaySessions:
         reason: StopReason = "maintenance" if for_maintenance else "server"
         event = SessionStopped(
             at=now, recorder_id=feed.recorder_id, session_id=feed.session_id, reason=reason, last_captured_at=last
+        )
+        self._record(event)
+
+    def explained(self, feed: Feed, now: Instant, reason: str, by: str) -> None:
+        """Write down why, where somebody decided that recording stops; right behind the stop.
+
+        Raises:
+            Unavailable: The event was not taken.
+        """
+        last = feed.last_captured_at
+        if last is None or self._book.state(feed.session_id) != "stopped":
+            return
+        event = Explanation(
+            at=now,
+            recorder_id=feed.recorder_id,
+            session_id=feed.session_id,
+            method="written",
+            cause="other",
+            text=reason,
+            by=by,
+            approved_by=by,
+            stopped_at=last,
         )
         self._record(event)
 

@@ -498,3 +498,14 @@ def test_a_stop_said_again_changes_nothing() -> None:
 def test_overlapping_feeds_are_counted_once() -> None:
     parts = [*restart(seconds=40), *fragments(0, 20, 40.5, feed="f3")]
     assert found("wucheng", parts, ticks(0, 200)) == []
+
+
+def test_taking_a_camera_out_of_use_with_a_reason_is_explained() -> None:
+    start = [registered(kind="premises_camera", policy="wucheng"), opened(1)]
+    why = {"text": "设备维修", "approved_by": "chief", "stopped_at": at(60)}
+    out = [stopped(60.5, reason="maintenance", last=60), explanation(60.501, "written", "other", **why)]
+    end = [ended(400, 60)]
+    over = [*ticks(0, 600), *({"type": "tick", "at": at(when)} for when in range(3600, 3 * DAY, 3600))]
+    assert said(in_order(start, fragments(0, 15, 0), out, end, over), KIND) == []
+    silent = said(in_order(start, fragments(0, 15, 0), out[:1], end, over), KIND)
+    assert [finding.status for finding in silent] == ["opened"], "without a reason it is not"

@@ -17,8 +17,11 @@ from selenium.webdriver.support.ui import Select
 
 from dashboards.people.rights import Duty, Person, Role
 from domain.clock import SystemClock
+from domain.events import AnyEvent, Explanation
 from domain.registry import hash_token
 from domain.settings import Settings
+from domain.topics import EVENTS
+from domain.wire import decode_event
 from storage.office import recorders
 from streams.ingest.service import IngestService
 from streams.probing.networks import networks_of
@@ -29,6 +32,7 @@ from streams.simulate.source import Source
 from tests.dashboards.serving import Served, served
 from tests.services.axe import scheme, violations
 from tests.services.browser import Browser
+from tests.streams.flaky_bus import everything
 
 CAMERA = "/premises/renhe/cameras/renhe-1"
 SHOWN = "return [...document.querySelectorAll('.gaps li')].map(one => one.textContent.trim())"
@@ -128,6 +132,17 @@ async def until(done: Callable[[], bool], timeout_s: float = 60) -> None:
         await asyncio.sleep(0.1)
 
 
+async def until_explained(site: Served, reason: str) -> None:
+    """Wait until the log says why recording stopped."""
+    async with asyncio.timeout(20):
+        while reason not in [event.text for event in await told(site) if isinstance(event, Explanation)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def told(site: Served) -> list[AnyEvent]:
+    return [decode_event(record.value or b"") for record in await everything(site.bus, EVENTS.name)]
+
+
 def enter(page: Page, browser: Browser, url: str, folder: Path) -> None:
     """What the site's operator does."""
     page.open("/premises")
@@ -201,6 +216,7 @@ async def test_a_camera_comes_into_use_and_out_of_it(tmp_path: Path, browser: Br
         assert page.state() == "已停用"
         await until(lambda: ingest.cameras.pulled == frozenset())
         await until(lambda: site.console.fleet.recorders["renhe-1"].state == "suspended")
+        await until_explained(site, "设备维修")
         complaints = [line for line in browser.console() if "SEVERE" in line and site.address in line]
         assert [line for line in complaints if "422" not in line] == []
     await prober.close()
