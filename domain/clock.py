@@ -24,13 +24,17 @@ class Instant(int):
         """Read RFC 3339 with an offset; finer digits than milliseconds are cut off.
 
         Raises:
-            ValueError: Not RFC 3339, or without an offset.
+            ValueError: Not RFC 3339, without an offset, or of a year that cannot be written in China's zone.
         """
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             msg = f"time without offset: {text!r}"
             raise ValueError(msg)
-        return cls((moment - _EPOCH) // _MILLISECOND)
+        at = (moment - _EPOCH) // _MILLISECOND
+        if not _FIRST <= at <= _LAST:
+            msg = f"time out of range: {text!r}"
+            raise ValueError(msg)
+        return cls(at)
 
     @classmethod
     def of(cls, moment: datetime) -> Instant:
@@ -64,6 +68,9 @@ class Instant(int):
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_CHINA = _EPOCH.astimezone(CHINA)
+_FIRST = (datetime(1, 1, 1, tzinfo=CHINA) - _EPOCH) // _MILLISECOND
+_LAST = (datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=CHINA) - _EPOCH) // _MILLISECOND
+"""What `datetime` can hold; a time beyond it would be read and could never be written."""
 
 
 def ms(seconds: float) -> int:

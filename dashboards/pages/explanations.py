@@ -208,7 +208,7 @@ class _Drawing:
 
 
 def _at(stopped_ms: int) -> Instant:
-    if not 0 <= stopped_ms < 253_402_300_800_000:  # the year 10000
+    if not 0 <= stopped_ms < 253_370_764_800_000:  # the year 9999
         msg = "stopped_ms: no time"
         raise InvalidInput(msg, "stopped_ms")
     return Instant(stopped_ms)

@@ -269,7 +269,14 @@ async def test_the_way_to_us_is_no_stop_and_a_report_is_due_at_once(run: Desks) 
 
 @pytest.mark.parametrize(
     "path",
-    ["/explanations/rec-1/s1/0", "/explanations/nobody/s1/1", "/explanations/rec-1/s1/-5", "/explanations/rec-1/s1/x"],
+    [
+        "/explanations/rec-1/s1/0",
+        "/explanations/nobody/s1/1",
+        "/explanations/rec-1/s1/-5",
+        "/explanations/rec-1/s1/253402343999000",
+        "/explanations/rec-1/s1/99999999999999999999",
+        "/explanations/rec-1/s1/x",
+    ],
 )
 async def test_what_is_no_stop(run: Desks, path: str) -> None:
     await run.stopped_session()

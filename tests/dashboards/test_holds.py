@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from domain.errors import InvalidInput
-from domain.events import Hold
+from domain.events import Hold, RetentionClass
 from domain.topics import EVENTS
 from domain.wire import encode
+from storage.catalog.rows import ExpiryRow, ExpiryState
 from storage.office import releases
 from storage.retention.desk import Desk
 from storage.retention.releasing import Releasing
@@ -112,6 +113,7 @@ async def test_whom_holds_are_for(run: Desks) -> None:
         ({"session": "s1"}, "reason"),
         ({"session": "none", "reason": "x"}, "session"),
         ({"session": "s1", "reason": "x", "from_at": "yesterday"}, "from_at"),
+        ({"session": "s1", "reason": "x", "from_at": "9999-12-31T23:59:59-12:00"}, "from_at"),
         ({"session": "s1", "reason": "x", "from_at": "2026-05-04T09:00", "to_at": "2026-05-04T08:00"}, "to"),
         ({"session": "../s1", "reason": "x"}, "session_id"),
     ],
@@ -153,3 +155,38 @@ async def test_the_same_by_api(run: Desks) -> None:
     assert (await send("chief", f"/{one}/release", reason="结案")).status_code == 200
     assert (await send("deputy", f"/{one}/confirm")).json()["state"] == "confirmed"
     assert await held(run) == []
+
+
+async def test_what_has_come_to_its_end_is_decided_by_a_person(run: Desks) -> None:
+    def ended(key: str, kind: RetentionClass, state: ExpiryState = "review") -> ExpiryRow:
+        at = run.clock.now().plus(-60_000)
+        return ExpiryRow(
+            key=key, recorder_id="rec-1", session_id=kind, state=state, retention_class=kind, due_at=at, listed_at=at
+        )
+
+    register = run.retention.register
+    for row in (ended("a", "ordinary"), ended("b", "evidence"), ended("c", "long_term", "listed")):
+        await register.set_expiry(row)
+    shown = (await run.get("chief", "/holds/ended")).text
+    assert shown.count("待人审看") == 2
+    assert "已列出，到时删除" in shown
+    form = {"recorder": "rec-1", "listed_until": run.clock.now().rfc3339(), "reason": "无保存意义"}
+
+    async def decide(person: str, session: str, decision: str, **more: str) -> int:
+        said = await run.post(person, "/holds/ended", session=session, decision=decision, **(form | more))
+        return said.status_code
+
+    assert [await decide(one, "ordinary", "delete") for one in ("li", "watch", "elsewhere")] == [403, 403, 404]
+    assert await decide("chief", "evidence", "delete") == 422, "evidence goes only by a signed decision"
+    assert await decide("chief", "long_term", "delete") == 422, "it awaits no decision"
+    assert await decide("chief", "ordinary", "delete", listed_until="2020-01-01T00:00:00+08:00") == 422, "not seen yet"
+    assert await decide("chief", "ordinary", "delete", reason=" ") == 422
+    assert await run.entries("approval") == []
+    assert await decide("chief", "ordinary", "delete") == 303
+    assert await decide("archive", "evidence", "delete", document="婺卫批〔2026〕9号") == 303
+    assert await decide("chief", "long_term", "keep", again_at="2030-01-01T00:00") == 303
+    told = [(one.session_id, one.body["decision"], one.body["by"]) for one in await run.entries("approval")]
+    assert told == [("ordinary", "delete", "chief"), ("evidence", "delete", "archive"), ("long_term", "keep", "chief")]
+    await run.retention.follow()
+    states = {row.key: row.state for row in (await register.list_expiries()).items}
+    assert states == {"a": "approved", "b": "approved", "c": "kept"}

@@ -34,3 +34,16 @@ def test_a_manual_clock_steps_wall_time_alone() -> None:
     clock.step(-1)
     assert (clock.now(), clock.monotonic()) == (500, 1.5)
     assert ms(0.0015) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+12:00"]
+)
+def test_what_could_not_be_written_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        Instant.parse(text)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59.999+08:00", "0001-01-01T00:00:00.000+08:00"])
+def test_what_is_read_can_be_written(text: str) -> None:
+    assert Instant.parse(text).rfc3339() == text
