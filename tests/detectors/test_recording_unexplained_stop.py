@@ -505,7 +505,8 @@ def test_taking_a_camera_out_of_use_with_a_reason_is_explained() -> None:
     why = {"text": "设备维修", "approved_by": "chief", "stopped_at": at(60)}
     out = [stopped(60.5, reason="maintenance", last=60), explanation(60.501, "written", "other", **why)]
     end = [ended(400, 60)]
-    over = [*ticks(0, 600), *({"type": "tick", "at": at(when)} for when in range(3600, 3 * DAY, 3600))]
+    later: list[Line] = [{"type": "tick", "at": at(when)} for when in range(3600, 3 * DAY, 3600)]
+    over = [*ticks(0, 600), *later]
     assert said(in_order(start, fragments(0, 15, 0), out, end, over), KIND) == []
     silent = said(in_order(start, fragments(0, 15, 0), out[:1], end, over), KIND)
     assert [finding.status for finding in silent] == ["opened"], "without a reason it is not"
