@@ -21,6 +21,7 @@ from selenium.webdriver.support.ui import Select
 
 from storage.office import requests
 from tests.dashboards.footage_house import House, at, fill, house
+from tests.services.axe import scheme, violations
 from tests.services.browser import Browser
 from tests.streams.whip_client import until
 
@@ -123,6 +124,37 @@ async def test_asked_approved_played_fetched_and_proved(window: Browser, downloa
         asked = ["request.asked", "request.decided"]
         assert acts == [*asked, *asked, "request.delivered"]
         assert [line for line in window.console() if "Refused" in line or "Content Security" in line] == []
+
+
+async def test_people_who_do_not_see_or_use_a_mouse_can_use_it(window: Browser, tmp_path: Path) -> None:
+    filled = tmp_path / "filled"
+    filled.mkdir()
+    await fill(filled)
+    async with served(filled, tmp_path / "site") as (here, url):
+        view = (await here.ask("zhang")).headers["location"]
+        await here.decide("li", view, acting_as="有关负责人")
+        copy = (await here.ask("zhang", want="copy")).headers["location"]
+        form = {"check": "wucheng/on_site", "first": "2026-01-01", "last": "2026-06-30", "count": "1"}
+        draw = (await here.post("li", "/supervision/draws", form)).headers["location"]
+        await here.post("li", "/supervision/leads", {"title": "疑似未戴口罩", "unit": "east", "due": "2026-03-05"})
+        register = "/requests/register?from=2026-01-01&to=2026-12-31"
+        pages = [("zhang", "/requests"), ("zhang", "/requests/new"), ("zhang", view), ("li", copy), ("li", register)]
+        pages += [("li", "/supervision?from=2026-03-01&to=2026-03-31"), ("li", "/supervision/checks")]
+        pages += [("li", f"{draw}?item=dev-1/s1"), ("li", "/supervision/leads")]
+        found = await asyncio.to_thread(_look, Clerk(window, url), pages)
+        assert found == []
+
+
+def _look(clerk: Clerk, pages: list[tuple[str, str]]) -> list[str]:
+    found = []
+    for dark in (False, True):
+        scheme(clerk.browser, dark)
+        for name, path in pages:
+            clerk.come_as(name, path)
+            found += [f"{path}: {one}" for one in violations(clerk.browser)]
+            wide = clerk.driver.execute_script("return document.documentElement.scrollWidth > innerWidth")
+            found += [f"{path}: hangs out of the window"] if wide else []
+    return found
 
 
 def _ask(clerk: Clerk, here: House, want: str) -> str:
