@@ -10,8 +10,8 @@ Of each table that can be known from there:
 
 - **sessions**, as far as the log no longer has them: from their first captured moment to their last.
 
-Recorders, newer sessions, findings, readings and marks are projections of the log; expiries are made by the next look at what is over,
-and begin their time on the list anew; places say how far a reader is, and begin at 0.
+Recorders, newer sessions, findings, readings and marks are projections of the log; expiries are made by the next look
+at what is over, and begin their time on the list anew; places say how far a reader is, and begin at 0.
 """
 
 from __future__ import annotations
