@@ -34,6 +34,7 @@
     liuhen.player = playback;
     button.addEventListener("click", () => playback.toggle());
     seek.addEventListener("change", () => playback.seek(Number(seek.value)));
+    video.addEventListener("pause", () => playback.moved(playback.at));
     watermark();
     setInterval(watermark, 1000);
   }
