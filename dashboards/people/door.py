@@ -25,7 +25,7 @@ from storage.office.office import Office
 BEGINNING: Final = "liuhen_"
 """Begins every token of an integration, so that tools that look for leaked secrets know one."""
 SECOND_FACTOR: Final = "/account/second-factor"
-WITHOUT_SECOND_FACTOR: Final = (SECOND_FACTOR, "/sign-out")
+WITHOUT_SECOND_FACTOR: Final = frozenset({SECOND_FACTOR, f"{SECOND_FACTOR}.svg", "/sign-out", "/watch"})
 """What somebody may open who needs a second factor and has none yet."""
 MAX_TOKEN: Final = 200
 SEEN_EVERY_MS: Final = 60_000
@@ -118,7 +118,7 @@ class RealDoor:
         lacking = (
             signin.way == "password" and not account.has_totp and needs_second_factor(person.duties, self._settings)
         )
-        if lacking and not request.url.path.startswith(WITHOUT_SECOND_FACTOR):
+        if lacking and request.url.path not in WITHOUT_SECOND_FACTOR:
             raise First(SECOND_FACTOR, "set up one-time codes first")
         return person
 
