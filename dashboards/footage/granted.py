@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dashboards.parts import Parts
+from dashboards.people.playing import Playing
 from dashboards.people.rights import Person
 from domain.clock import Instant
 from storage.office.office import Office
@@ -42,3 +44,15 @@ class Granted:
         found = await grants_of(self._office, person.account_id, recorder_id, at)
         asked = [one.request.application for one in found]
         return [one for one in asked if session_id in (None, one.session_id)]
+
+
+async def may_view(
+    parts: Parts, person: Person, recorder_id: str, session_id: str | None, *, from_at: Instant, to_at: Instant
+) -> bool:
+    """Tell whether somebody may play all of a span, by office or by a grant.
+
+    Raises:
+        OfficeUnavailable: It cannot be told.
+    """
+    playing = Playing(parts.place, Granted(parts.office), parts.clock)
+    return await playing.may_view(person, recorder_id, session_id, from_at, to_at)
