@@ -195,6 +195,13 @@ async def test_who_is_refused_is_told_where_to_ask(site: Site) -> None:
     assert "/requests/new?recorder=cam-1" in answer.json()["detail"]
 
 
+async def test_times_that_no_calendar_can_write_are_refused_to_all(site: Site) -> None:
+    span = {"from": "0001-01-01T00:00:00+14:00", "to": "9999-12-31T23:59:59-14:00"}
+    for name in ("officer", "stranger", "chief"):
+        answer = await site.client.get("/hls/cam-1/playback.m3u8", params=span, headers={"x-name": name})
+        assert answer.status_code == 422
+
+
 async def test_where_grants_cannot_be_read_nothing_is_shown(site: Site) -> None:
     row = site.row(0)
     await site.grant("officer", row, row.from_at, row.to_at)
