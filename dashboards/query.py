@@ -69,6 +69,17 @@ def moment(name: str, text: str | None) -> Instant:
         raise InvalidInput(f"{name}: not RFC 3339 with an offset", name) from error
 
 
+def plain(text: str, field: str) -> str:
+    """Return a person's text unchanged; one with U+0000 no database but SQLite could keep.
+
+    Raises:
+        InvalidInput: It holds one; names the field.
+    """
+    if "\x00" in text:
+        raise InvalidInput(f"{field}: holds U+0000", field)
+    return text
+
+
 def encode_cursor(place: list[int | str]) -> str:
     """Return the opaque form of a place in a listing."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode()

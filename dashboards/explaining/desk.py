@@ -32,11 +32,13 @@ from dashboards.parts import Parts
 from dashboards.people.guard import Guard
 from dashboards.people.rights import Person, Place, Right
 from dashboards.problem import Missing
+from dashboards.query import plain
 from detectors.explanations import judge
 from domain.clock import Instant
 from domain.errors import InvalidEvent, InvalidInput, Unavailable
 from domain.events import Explanation, ExplanationMethod
 from domain.findings import Finding
+from domain.ids import check_recorder_id, check_session_id
 from domain.topics import EVENTS
 from domain.wire import decode_event, encode
 from policies.model import Policy
@@ -94,9 +96,12 @@ class ExplanationDesk:
         """Return one stop.
 
         Raises:
+            InvalidInput: No id of a recorder or a session.
             Missing: There is none, or not for whoever asks.
         """
         parts = self._parts
+        check_recorder_id(recorder_id)
+        check_session_id(session_id)
         place = parts.place(recorder_id, stopped_at)
         Guard.check(person, Right.FOOTAGE_SEARCH, place, f"stop of {recorder_id}")
         findings = await self._findings(recorder_id=recorder_id, session_id=session_id, most=MAX_LISTED)
@@ -185,7 +190,7 @@ class ExplanationDesk:
         if known is None:
             raise Missing(f"no explanation {one}")
         kept.check_review(known, person.name if known.by == person.name else person.account_id)
-        remark = remark.strip()
+        remark = plain(remark, "remark").strip()
         if not approved and not remark:
             msg = "remark: say why it goes back"
             raise InvalidInput(msg, "remark")
@@ -243,8 +248,8 @@ class ExplanationDesk:
             stopped_at=case.stop.stopped_at,
             state="draft",
             method=draft.method,
-            cause=draft.cause.strip() or OTHER,
-            text=draft.text.strip(),
+            cause=plain(draft.cause, "cause").strip() or OTHER,
+            text=plain(draft.text, "text").strip(),
             by=person.account_id,
             written_at=self._parts.clock.now(),
         )

@@ -13,9 +13,11 @@ import msgspec
 from dashboards.parts import Parts
 from dashboards.people.guard import Guard
 from dashboards.people.rights import Person, Right
+from dashboards.query import plain
 from domain.clock import Instant
 from domain.errors import InvalidEvent, InvalidInput
 from domain.events import Hold, HoldOrigin
+from domain.ids import check_recorder_id, check_session_id
 from domain.wire import decode_event, encode
 from storage.catalog.register import Register
 from storage.catalog.rows import ExpiryRow, HoldRow
@@ -171,7 +173,9 @@ class HoldDesk:
             InvalidInput: Nothing is known of it, or the span ends before it begins; names the field.
             Unavailable: Nothing, or not all, was held; said again it is the same.
         """
+        check_recorder_id(recorder_id)
         Guard.check(person, Right.HOLD_SET, self._parts.place(recorder_id), f"recorder {recorder_id}")
+        case = plain(case, "case").strip()
         sessions = [session_id] if session_id else await self._sessions(recorder_id, from_at, to_at)
         now = self._parts.clock.now()
         events = [
@@ -184,8 +188,8 @@ class HoldDesk:
                 reason=_reason(reason),
                 by=person.account_id,
                 released=False,
-                origin="case" if case.strip() else "person",
-                ref=case.strip() or None,
+                origin="case" if case else "person",
+                ref=case or None,
             )
             for one in sessions
         ]
@@ -199,7 +203,7 @@ class HoldDesk:
             InvalidInput: As `Releasing.ask`.
         """
         await self._check(person, hold_id)
-        return await self._releasing.ask(hold_id, by=person.account_id, reason=reason)
+        return await self._releasing.ask(hold_id, by=person.account_id, reason=_reason(reason))
 
     async def confirm(self, person: Person, hold_id: str, remark: str = "") -> Request:
         """Confirm a release that another person asked for.
@@ -209,7 +213,7 @@ class HoldDesk:
             InvalidInput: As `Releasing.confirm`; it is their own request.
         """
         await self._check(person, hold_id)
-        return await self._releasing.confirm(hold_id, by=person.account_id, remark=remark)
+        return await self._releasing.confirm(hold_id, by=person.account_id, remark=plain(remark, "reason"))
 
     async def refuse(self, person: Person, hold_id: str, remark: str = "") -> Request:
         """Refuse a release, or withdraw one's own request.
@@ -219,7 +223,7 @@ class HoldDesk:
             InvalidInput: As `Releasing.refuse`.
         """
         await self._check(person, hold_id)
-        return await self._releasing.refuse(hold_id, by=person.account_id, remark=remark)
+        return await self._releasing.refuse(hold_id, by=person.account_id, remark=plain(remark, "reason"))
 
     async def decide(
         self,
@@ -239,6 +243,8 @@ class HoldDesk:
             Missing: Whoever asks may not, there.
             InvalidInput: None of them awaits it, or evidence goes without a signed decision.
         """
+        check_recorder_id(recorder_id)
+        check_session_id(session_id)
         Guard.check(person, Right.EXPIRY_DECIDE, self._parts.place(recorder_id), f"recorder {recorder_id}")
         body = ApprovalBody(
             of="deletion",
@@ -246,7 +252,7 @@ class HoldDesk:
             listed_until=min(listed_until, self._parts.clock.now()),
             by=person.account_id,
             reason=_reason(reason),
-            document=document.strip()[:200] or None,
+            document=plain(document, "document").strip()[:200] or None,
             again_at=again_at if decision == "keep" else None,
         )
         return await self._desk.decide(recorder_id, session_id, body)
@@ -290,7 +296,7 @@ class HoldDesk:
 
 
 def _reason(text: str) -> str:
-    reason = text.strip()
+    reason = plain(text, "reason").strip()
     if not reason or len(reason) > MAX_REASON:
         msg = f"reason: 1 to {MAX_REASON} characters"
         raise InvalidInput(msg, "reason")

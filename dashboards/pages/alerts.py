@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, Form, Path, Query, Request, Response
 
 from dashboards.alerts import shown
 from dashboards.alerts.desk import Desk, desk_of
@@ -25,15 +25,18 @@ from storage.office.alerts import Filter
 MOST = 500
 """Alerts that are not resolved, at once; more means that somebody has to look at the cause of them all."""
 PAGE = 50
+NO_NUL = r"^[^\x00]*$"
+"""What PostgreSQL could not keep is refused before anything is done."""
 OPEN = ("opened", "acknowledged")
 NOTES = frozenset(
     {"acknowledged", "noted", "assigned", "resolved", "reopened", "held", "party_told", "party_confirmed"}
 )
 
-Note = Annotated[str, Form(max_length=2_000)]
-Short = Annotated[str, Form(max_length=200)]
+Note = Annotated[str, Form(max_length=2_000, pattern=NO_NUL)]
+Short = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Names = Annotated[list[str], Form(max_length=50)]
-Some = Annotated[str, Query(max_length=200)]
+Some = Annotated[str, Query(max_length=200, pattern=NO_NUL)]
+AlertId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 Before = Annotated[str, Query(pattern=r"^(\d{1,15}:[0-9a-f]{32})?$")]
 State = Annotated[Literal["", "opened", "acknowledged", "resolved"], Query()]
 Work = Callable[[], Awaitable[object]]
@@ -75,7 +78,7 @@ def _add_pages(router: APIRouter, drawing: _Drawing) -> None:
     router.get("/alerts")(declare(Right.ALERT_SEE)(listing))
     router.get("/parts/alerts")(declare(Right.ALERT_SEE)(listing))
 
-    async def one(*, request: Request, person: SignedIn, alert_id: str, said: str = "") -> Response:
+    async def one(*, request: Request, person: SignedIn, alert_id: AlertId, said: str = "") -> Response:
         return await drawing.one(request, person, alert_id, note=said)
 
     router.get("/alerts/{alert_id}")(declare(Right.ALERT_SEE)(one))
@@ -85,14 +88,14 @@ def _add_pages(router: APIRouter, drawing: _Drawing) -> None:
 def _add_handling(router: APIRouter, desk: Desk, drawing: _Drawing) -> None:
     @router.post("/alerts/{alert_id}/acknowledge")
     @declare(Right.ALERT_HANDLE)
-    async def acknowledge(*, request: Request, person: SignedIn, alert_id: str, note: Note = "") -> Response:
+    async def acknowledge(*, request: Request, person: SignedIn, alert_id: AlertId, note: Note = "") -> Response:
         return await drawing.change(
             request, person, alert_id, "acknowledged", lambda: desk.acknowledge(person, alert_id, note.strip())
         )
 
     @router.post("/alerts/{alert_id}/note")
     @declare(Right.ALERT_HANDLE)
-    async def note(*, request: Request, person: SignedIn, alert_id: str, note: Note = "") -> Response:
+    async def note(*, request: Request, person: SignedIn, alert_id: AlertId, note: Note = "") -> Response:
         async def work() -> None:
             if not note.strip():
                 msg = "note: nothing is written"
@@ -103,21 +106,21 @@ def _add_handling(router: APIRouter, desk: Desk, drawing: _Drawing) -> None:
 
     @router.post("/alerts/{alert_id}/assign")
     @declare(Right.ALERT_HANDLE)
-    async def assign(*, request: Request, person: SignedIn, alert_id: str, to: Short, note: Note = "") -> Response:
+    async def assign(*, request: Request, person: SignedIn, alert_id: AlertId, to: Short, note: Note = "") -> Response:
         return await drawing.change(
             request, person, alert_id, "assigned", lambda: desk.assign(person, alert_id, to.strip(), note.strip())
         )
 
     @router.post("/alerts/{alert_id}/resolve")
     @declare(Right.ALERT_HANDLE)
-    async def resolve(*, request: Request, person: SignedIn, alert_id: str, note: Note = "") -> Response:
+    async def resolve(*, request: Request, person: SignedIn, alert_id: AlertId, note: Note = "") -> Response:
         return await drawing.change(
             request, person, alert_id, "resolved", lambda: desk.resolve(person, alert_id, note.strip())
         )
 
     @router.post("/alerts/{alert_id}/reopen")
     @declare(Right.ALERT_HANDLE)
-    async def reopen(*, request: Request, person: SignedIn, alert_id: str, note: Note = "") -> Response:
+    async def reopen(*, request: Request, person: SignedIn, alert_id: AlertId, note: Note = "") -> Response:
         return await drawing.change(
             request, person, alert_id, "reopened", lambda: desk.reopen(person, alert_id, note.strip())
         )
@@ -130,7 +133,7 @@ def _add_hold(router: APIRouter, desk: Desk, drawing: _Drawing) -> None:
         *,
         request: Request,
         person: SignedIn,
-        alert_id: str,
+        alert_id: AlertId,
         finding: Annotated[str, Form(max_length=64)],
         from_at: Short = "",
         to_at: Short = "",
@@ -161,7 +164,7 @@ def _add_party(router: APIRouter, desk: Desk, drawing: _Drawing) -> None:
         *,
         request: Request,
         person: SignedIn,
-        alert_id: str,
+        alert_id: AlertId,
         contact: Names = [],  # noqa: B006 - FastAPI copies it
         by_hand: Names = [],  # noqa: B006
         note: Note = "",
@@ -177,7 +180,7 @@ def _add_party(router: APIRouter, desk: Desk, drawing: _Drawing) -> None:
     @router.post("/alerts/{alert_id}/party/confirmed")
     @declare(Right.ALERT_HANDLE)
     async def confirmed(
-        *, request: Request, person: SignedIn, alert_id: str, who: Short = "", how: Short = "", note: Note = ""
+        *, request: Request, person: SignedIn, alert_id: AlertId, who: Short = "", how: Short = "", note: Note = ""
     ) -> Response:
         return await drawing.change(
             request,

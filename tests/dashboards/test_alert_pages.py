@@ -97,6 +97,8 @@ async def test_what_is_refused_is_said_on_the_page(run: Desks) -> None:
     assert "没有办理" in still.text
     assert (await run.post("chief", f"{page}/hold", finding="x", reason="x")).status_code == 422
     assert (await run.post("chief", f"{page}/party")).status_code == 422
+    assert (await run.post("chief", f"{page}/note", note="a\x00b")).status_code == 422
+    assert (await run.get("chief", "/alerts/%00")).status_code == 422
     assert (await run.get("chief", "/alerts/" + "0" * 32)).status_code == 404
 
 

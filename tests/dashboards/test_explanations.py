@@ -273,6 +273,8 @@ async def test_the_way_to_us_is_no_stop_and_a_report_is_due_at_once(run: Desks) 
         "/explanations/rec-1/s1/0",
         "/explanations/nobody/s1/1",
         "/explanations/rec-1/s1/-5",
+        "/explanations/rec%00/s1/1",
+        "/explanations/rec-1/s%001/1",
         "/explanations/rec-1/s1/253402343999000",
         "/explanations/rec-1/s1/99999999999999999999",
         "/explanations/rec-1/s1/x",
@@ -317,6 +319,7 @@ async def test_the_same_by_api(run: Desks) -> None:
     assert (refused.status_code, refused.json()["field"]) == (422, "text")
     assert (await send("li", "/explanations", method="voice", cause="other")).status_code == 422
     assert (await send("li", "/explanations", method="written", cause="other", by="wang")).status_code == 422
+    assert (await send("li", "/explanations", method="written", cause="other", text="a\x00b")).json()["field"] == "text"
     assert (await send("wang", "/explanations", method="written", cause="low_battery")).status_code == 404
     sent = await send("li", "/explanations", method="written", cause="other", text="停电")
     assert (sent.status_code, sent.json()["state"], sent.json()["by"]) == (200, "awaiting", "li")

@@ -111,6 +111,8 @@ async def test_whom_holds_are_for(run: Desks) -> None:
     ("form", "field"),
     [
         ({"session": "s1"}, "reason"),
+        ({"session": "s1", "reason": "a\x00b"}, "reason"),
+        ({"session": "s1", "reason": "x", "case": "\x00"}, "case"),
         ({"session": "none", "reason": "x"}, "session"),
         ({"session": "s1", "reason": "x", "from_at": "yesterday"}, "from_at"),
         ({"session": "s1", "reason": "x", "from_at": "9999-12-31T23:59:59-12:00"}, "from_at"),
