@@ -36,13 +36,13 @@ from storage.office.outbox import CONTACT, PARTY, Channel, Entry, Result
 
 MAX_IN_FLIGHT = 96
 """Letters under way at once; the rest waits in the outbox."""
-AT_ONCE = 32
+AT_ONCE = 48
 """Letters to one person under way at once, so that one receiver that hangs holds up nobody else."""
 ABANDONED_MS = 120_000
 """What another worker has been sending for longer than any try takes is put back."""
 LOOK_EVERY_S = 0.5
 END_S = 5.0
-GATHER_S = 0.03
+GATHER_S = 0.02
 """Tries that end so soon after each other are written together."""
 MEASURE_EVERY_S = 5.0
 RETRY_S = 1.0
