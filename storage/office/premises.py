@@ -129,9 +129,10 @@ async def one_camera(office: Office, camera_id: str) -> Camera | None:
     return await office.read(lambda connection: find_camera(connection, camera_id))
 
 
-def find_camera(connection: Connection, camera_id: str) -> Camera | None:
-    """Do the same within a transaction."""
-    body = connection.execute(select(cameras.c.body).where(cameras.c.camera_id == camera_id)).scalar_one_or_none()
+def find_camera(connection: Connection, camera_id: str, *, to_change: bool = False) -> Camera | None:
+    """Do the same within a transaction; where it is to be changed nobody else changes it before that one ends."""
+    query = select(cameras.c.body).where(cameras.c.camera_id == camera_id)
+    body = connection.execute(query.with_for_update() if to_change else query).scalar_one_or_none()
     return None if body is None else _camera(body)
 
 
@@ -191,7 +192,7 @@ async def change_camera(
     """
 
     def work(connection: Connection) -> Camera:
-        before = find_camera(connection, camera_id)
+        before = find_camera(connection, camera_id, to_change=True)
         site = None if before is None else find_site(connection, before.site_id)
         if before is None or site is None:
             msg = f"camera_id: no camera {camera_id}"

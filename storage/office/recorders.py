@@ -157,10 +157,10 @@ async def one_card(office: Office, recorder_id: str) -> Card | None:
     return await office.read(lambda connection: find_card(connection, recorder_id))
 
 
-def find_card(connection: Connection, recorder_id: str) -> Card | None:
-    """Do the same within a transaction."""
+def find_card(connection: Connection, recorder_id: str, *, to_change: bool = False) -> Card | None:
+    """Do the same within a transaction; where it is to be changed nobody else changes it before that one ends."""
     query = select(recorders.c.body).where(recorders.c.recorder_id == recorder_id)
-    body = connection.execute(query).scalar_one_or_none()
+    body = connection.execute(query.with_for_update() if to_change else query).scalar_one_or_none()
     return None if body is None else _card(body)
 
 
@@ -315,12 +315,12 @@ def registration(card: Card, held: Iterable[Token], now: Instant) -> Registratio
 
 
 def known(connection: Connection, recorder_id: str) -> Card:
-    """Return a recorder within a transaction.
+    """Return a recorder within a transaction that changes something about it.
 
     Raises:
         InvalidInput: There is no such recorder.
     """
-    card = find_card(connection, recorder_id)
+    card = find_card(connection, recorder_id, to_change=True)
     if card is None:
         msg = f"recorder_id: no recorder {recorder_id} in the ledger"
         raise InvalidInput(msg, "recorder_id")

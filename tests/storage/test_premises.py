@@ -1,6 +1,7 @@
 """What is entered of sites, cameras and recorders is there again, whoever enters at the same time."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,9 +22,17 @@ CAMERA = Camera(camera_id="renhe-1", site_id="renhe", url="rtsp://10.0.0.5/1")
 AT = Instant.parse("2026-03-02T09:00:00+08:00")
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/office.db"
+    url: str = request.getfixturevalue("postgres").create_database(f"office_{uuid.uuid4().hex}")
+    return url
+
+
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    opened = await Office.connect(f"sqlite:///{tmp_path}/office.db")
+async def office(address: str) -> AsyncIterator[Office]:
+    opened = await Office.connect(address)
     await premises.put_site(opened, SITE, by="op", at=AT, is_new=True)
     yield opened
     await opened.close()
@@ -98,6 +107,12 @@ async def test_a_recorder_is_handed_from_one_to_the_next(office: Office) -> None
     assert [line.what for line in await recorders.lines(office, "bw-1")] == ["returned", "issued", "issued", "added"]
     with pytest.raises(InvalidInput, match="no recorder"):
         await recorders.issue(office, "bw-2", "zhang", by="keeper", at=AT)
+
+
+async def test_a_recorder_handed_out_twice_at_once_is_one_persons(office: Office) -> None:
+    await recorders.add_card(office, Card(recorder_id="bw-1"), by="keeper", at=AT)
+    await asyncio.gather(*(recorders.issue(office, "bw-1", f"p{n}", by="keeper", at=AT.plus(n)) for n in range(8)))
+    assert sum(one.until is None for one in await recorders.holders(office, "bw-1")) == 1
 
 
 async def test_a_renewed_token_takes_over_and_the_old_one_runs_out(office: Office) -> None:
