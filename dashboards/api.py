@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -15,14 +15,13 @@ from dashboards import query
 from dashboards.openapi import answers, streams
 from dashboards.parts import Parts
 from dashboards.people.guard import SignedIn, declare
-from dashboards.people.rights import Person, Right
+from dashboards.people.rights import Right
 from dashboards.people.scope import filled, named, session_place
 from dashboards.problem import Missing
 from dashboards.query import Cursor, Limit
 from dashboards.stream import EVENTS
 from dashboards.timeline import Item, only_one, timeline, whose
 from dashboards.view import RecorderView, view
-from domain.errors import LiuhenError
 from domain.findings import Finding
 from domain.wire import encode
 from storage.catalog.rows import Page, SessionRow
@@ -169,23 +168,10 @@ def _add_stream(router: APIRouter, parts: Parts) -> None:
         # A browser that comes back says what it had.
         since = request.headers.get("last-event-id", since)[:40]
         how = f"{parts.shell.words(request).code}/{look}" if look else ""
-        told = hub.watch(person, wanted, look=how, since=since, still=_still(parts, request, person))
+        still = partial(parts.guard.still, request, Right.FLEET_SEE)
+        told = hub.watch(person, wanted, look=how, since=since, still=still)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(told, media_type="text/event-stream", headers=headers)
-
-
-def _still(parts: Parts, request: Request, person: Person) -> Callable[[], Awaitable[bool]]:
-    """Ask again and again whether who watches is still who they were, and still may."""
-
-    async def ask() -> bool:
-        try:
-            await parts.guard.admit(request, Right.FLEET_SEE)
-        except LiuhenError:
-            return False
-        now: Person = request.state.person
-        return now.account_id == person.account_id and now.duties == person.duties
-
-    return ask
 
 
 def _json(body: msgspec.Struct) -> Response:

@@ -14,6 +14,7 @@ import pyotp
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.requests import Request
 
 from dashboards.console import Console
 from dashboards.people import cookies, passwords
@@ -22,6 +23,7 @@ from dashboards.people.door import RealDoor
 from dashboards.people.pace import FREE_LOGIN, FREE_TOGETHER, Pace, Slow
 from dashboards.people.passwords import Passwords, Weak
 from dashboards.people.requests import Origins
+from dashboards.people.rights import Right
 from domain.clock import Instant, ManualClock, SystemClock
 from domain.errors import InvalidInput, InvalidSettings
 from domain.settings import Settings
@@ -506,8 +508,6 @@ async def test_the_audit_is_read_by_unit_and_changed_by_nobody(site: Site) -> No
 
 
 def test_a_client_behind_a_proxy_is_believed_to_be_where_the_proxy_says() -> None:
-    from starlette.requests import Request
-
     def request(peer: str, **headers: str) -> Request:
         raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         return Request({"type": "http", "client": (peer, 1), "headers": raw, "scheme": "http", "path": "/"})
@@ -538,3 +538,17 @@ async def test_a_program_has_no_account_page_and_no_officer_s_duty(site: Site) -
         assert (await http.get("/account", headers=bearer(token))).status_code == 404
     with pytest.raises(InvalidInput, match="duties"):
         await site.accounts.make_integration("boss", "x", [DutyRow("officer")], 1)
+
+
+async def test_a_stream_ends_when_whoever_watches_may_no_longer(site: Site) -> None:
+    person = await site.person()
+    account = await accounts.get(site.office, person.account_id)
+    assert account is not None
+    headers = [(b"cookie", person.cookie["Cookie"].encode()), (b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/stream", "headers": headers, "scheme": "http"}
+    request = Request(scope | {"client": ("127.0.0.1", 1), "query_string": b"", "server": ("127.0.0.1", 80)})
+    guard = site.console.parts.guard
+    await guard.admit(request, Right.FLEET_SEE)
+    assert await guard.still(request, Right.FLEET_SEE)
+    await site.accounts.disable("boss", account)
+    assert not await guard.still(request, Right.FLEET_SEE)
