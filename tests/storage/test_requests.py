@@ -1,5 +1,6 @@
 """Requests for footage in the office's database."""
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,16 +9,22 @@ import pytest
 
 from domain.clock import Instant
 from domain.errors import InvalidInput
-from storage.office import requests
+from storage.office import requests, supervision
+from storage.office.drawing import Item
 from storage.office.office import Office
 from storage.office.request_steps import DAY_MS, Application, Decision, Request, ask, decide, withdraw
+from storage.office.supervision import Answer, Draw, Lead, Result, assign, handle
 
 T0 = Instant(1_800_000_000_000)
 
 
-@pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    opened = await Office.connect(f"sqlite:///{tmp_path}/office.db")
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def office(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Office]:
+    address = f"sqlite:///{tmp_path}/office.db"
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres")
+        address = server.create_database(f"requests_{uuid.uuid4().hex[:12]}")
+    opened = await Office.connect(address)
     yield opened
     await opened.close()
 
@@ -98,3 +105,62 @@ async def test_grants_are_those_that_hold_now_for_this_person_and_recorder(offic
     assert await requests.grants_of(office, "li", "dev-1", now) == []
     assert await requests.grants_of(office, "zhang", "dev-2", now) == []
     assert await requests.grants_of(office, "zhang", "dev-1", T0.plus(100 + 7 * DAY_MS)) == []
+
+
+def lead(number: int, due_h: int | None = None) -> Lead:
+    due = None if due_h is None else T0.plus(due_h * 3_600_000)
+    return Lead(
+        id=f"{number:016x}", source="ZJ", reference=f"n{number}", title="线索", text="", received_at=T0, due_at=due
+    )
+
+
+async def test_leads_without_a_time_stand_first_and_then_those_that_are_over_first(office: Office) -> None:
+    for number, due_h in enumerate((48, None, 24)):
+        await supervision.add_lead(office, lead(number, due_h))
+    assert [one.reference for one in await supervision.list_leads(office)] == ["n1", "n2", "n0"]
+    same = msgspec.structs.replace(lead(9, 1), reference="n1")
+    assert (await supervision.add_lead(office, same)).id == lead(1).id
+    found = await supervision.get_lead(office, lead(1).id)
+    assert found is not None
+    with pytest.raises(InvalidInput, match="due"):
+        assign(found[0], "zhang", None)
+    given = assign(found[0], "zhang", T0.plus(1000))
+    await supervision.change_lead(office, given, found[1])
+    with pytest.raises(InvalidInput, match="meanwhile"):
+        await supervision.change_lead(office, given, found[1])
+    await supervision.change_lead(office, handle(given, "已改正", "zhang", T0.plus(2000)), found[1] + 1)
+    (done,) = await supervision.list_leads(office, states=["handled"])
+    assert done.overdue(T0)
+    assert [one.reference for one in await supervision.list_leads(office, states=["open"])] == ["n2", "n0"]
+
+
+async def test_a_draw_and_all_its_results_come_back(office: Office) -> None:
+    item = Item("east", "dev-1/s1")
+    made = Draw(
+        id="d" * 16,
+        policy="wucheng",
+        check_id="on_site",
+        unit_id="",
+        from_at=T0,
+        to_at=T0.plus(1),
+        population=(item,),
+        population_sha256="0" * 64,
+        entry=3,
+        seed="5e" * 32,
+        drawn=(item,),
+        by="li",
+        by_name="李",
+        drawn_at=T0,
+        facts={"dev-1/s1": {"gaps": 2}},
+    )
+    await supervision.add_draw(office, made)
+    assert await supervision.get_draw(office, made.id) == made
+    assert await supervision.all_draws(office) == [made]
+    for verdict in ("problem", "ok"):
+        answers = (Answer(point="一", verdict=verdict, note="无"),)
+        await supervision.add_result(
+            office, Result(draw_id=made.id, item=item.name, answers=answers, by="li", by_name="李", at=T0)
+        )
+    found = await supervision.results_of(office, [made.id, "none"])
+    assert [one.answers[0].verdict for one in found[made.id]] == ["problem", "ok"]  # both stay, the newer last
+    assert found["none"] == []
