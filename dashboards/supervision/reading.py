@@ -49,7 +49,7 @@ async def world_of(parts: Parts, start: Instant, end: Instant, sees: Sees) -> Wo
     return World(
         owners=owners,
         sessions=await database.read(lambda connection: _sessions(connection, parts, owners, start, end)),
-        stored=await database.read(lambda connection: _stored(connection, start, end)),
+        stored=await database.read(lambda connection: stored_between(connection, start, end)),
         findings=await database.read(lambda connection: _findings(connection, start, end)),
         alerts=await parts.office.read(lambda connection: _alerts(connection, start, end)),
         checks=[Checked(recorder_id=one.recorder_id, passed=one.passed) for one in checks if one.at < end],
@@ -113,7 +113,7 @@ def _store_by(parts: Parts, owner: Owner | None, row: Any) -> Instant | None:
     return deadline.store_by
 
 
-def _stored(connection: Connection, start: Instant, end: Instant) -> list[Stored]:
+def stored_between(connection: Connection, start: Instant, end: Instant) -> list[Stored]:
     """Sum by session; what was delivered later counts without what was there already."""
     sums: dict[tuple[str, str], int] = {}
     bounds: dict[tuple[str, str], tuple[int, int]] = {}
