@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 
+from dashboards.alerts.api import NO_NUL
 from dashboards.alerts.book import Book
 from dashboards.alerts.signal import Signal, digest
 from dashboards.parts import Parts
@@ -25,7 +26,10 @@ WATCHDOG = "LiuhenWatchdog"
 """Always fires, so that silence is heard; it is nobody's matter."""
 _SEVERITIES: dict[str, Severity] = {"critical": "critical", "page": "critical", "warning": "warning", "info": "info"}
 
-Text = Annotated[str, Meta(max_length=2000)]
+MAX_NAME = 200
+MAX_OWNER = 40
+
+Text = Annotated[str, Meta(max_length=4000, pattern=NO_NUL)]
 
 
 class Alarm(msgspec.Struct, frozen=True, rename="camel"):
@@ -42,7 +46,7 @@ class Alarm(msgspec.Struct, frozen=True, rename="camel"):
 
     status: str
     labels: dict[str, Text]
-    fingerprint: Annotated[str, Meta(min_length=1, max_length=64)]
+    fingerprint: Annotated[str, Meta(pattern=r"^[0-9A-Za-z]{1,64}\Z")]
     starts_at: Text
     ends_at: Text = ""
     annotations: dict[str, Text] = {}
@@ -71,24 +75,24 @@ def signal_of(alarm: Alarm, now: Instant) -> Signal | None:
     except ValueError as error:
         raise InvalidInput("startsAt: not RFC 3339", "startsAt") from error
     is_over = alarm.status == "resolved"
-    owner = alarm.labels.get("owner", "")
+    owner = alarm.labels.get("owner", "")[:MAX_OWNER]
     about = AlertFinding(
         id=digest("alertmanager", alarm.fingerprint, str(int(began))),
-        recorder_id=name or alarm.fingerprint,
+        recorder_id=name[:MAX_NAME] or alarm.fingerprint,
         kind="system",
         status="closed" if is_over else "opened",
         severity=_SEVERITIES.get(alarm.labels.get("severity", ""), "warning"),
         began_at=int(began),
         ended_at=int(now) if is_over else None,
         detected_at=int(now) if is_over else int(began),
-        key=name,
+        key=name[:MAX_NAME],
     )
     return Signal(
         about=about,
         family="system",
         scope="source",
         name=f"{alarm.fingerprint}@{owner if owner.isalpha() else ''}",
-        site_id=alarm.labels.get("site", "")[:200],
+        site_id=alarm.labels.get("site", "")[:MAX_NAME],
         runbook=alarm.annotations.get("runbook", ""),
         summary=alarm.annotations.get("summary", "") or name,
     )

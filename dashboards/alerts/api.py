@@ -29,8 +29,10 @@ STATES = ("opened", "acknowledged", "resolved")
 FILTERS = frozenset({"state", "severity", "family", "site", "unit", "recorder", "assignee"})
 
 AlertId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
-Note = Annotated[str, Meta(max_length=2000)]
-Name = Annotated[str, Meta(max_length=200)]
+NO_NUL = r"^[^\x00]*\Z"
+"""PostgreSQL takes no such character in a text."""
+Note = Annotated[str, Meta(max_length=2000, pattern=NO_NUL)]
+Name = Annotated[str, Meta(max_length=200, pattern=NO_NUL)]
 
 
 class Noted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,6 +188,9 @@ async def body(request: Request, kind: type[T]) -> T:
 
 def _filter(request: Request) -> Filter:
     asked = request.query_params
+    for name, value in asked.items():
+        if "\x00" in value:
+            raise InvalidInput(f"{name}: not a text", name)
     states = [state for state in asked.get("state", "").split(",") if state]
     for name, value, known in (
         *(("state", state, STATES) for state in states),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 from msgspec import Meta
 
 from dashboards import query
-from dashboards.alerts.api import body
+from dashboards.alerts.api import Name, Note, body
 from dashboards.alerts.arrange import Arrangements
 from dashboards.openapi import answers
 from dashboards.parts import Parts
@@ -22,8 +22,7 @@ from domain.wire import encode
 from storage.office.outbox import Channel
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
-Account = Annotated[str, Path(max_length=64)]
-Name = Annotated[str, Meta(max_length=200)]
+Account = Annotated[str, Path(max_length=64, pattern="^[^\\x00]*$")]
 Names = Annotated[list[Name], Meta(max_length=50)]
 
 
@@ -32,7 +31,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     from_: Instant
     to: Instant
-    reason: Annotated[str, Meta(max_length=2000)]
+    reason: Note
     recorder_id: Name = ""
     site_id: Name = ""
     unit_id: Name = ""

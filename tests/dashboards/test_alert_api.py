@@ -111,7 +111,7 @@ async def test_a_list_of_what_is_ones_own_page_by_page(house: House) -> None:
     assert sorted(seen) == [f"site-{n}" for n in range(5)]
     assert len((await house.get("/alerts?recorder=cam-3&state=opened,acknowledged"))["items"]) == 1
     assert (await house.get("/alerts?severity=critical"))["items"] == []
-    for wrong in ("state=x", "severity=x", "family=x", "cursor=x", "colour=red", "recorder=A!"):
+    for wrong in ("state=x", "severity=x", "family=x", "cursor=x", "site=a%00b", "colour=red", "recorder=A!"):
         assert (await house.ask("boss", "GET", f"/alerts?{wrong}")).status_code == 422
 
 
@@ -155,6 +155,7 @@ async def test_bodies_that_are_none(house: House) -> None:
         ("acknowledge", b'{"note": 1}'),
         ("acknowledge", b'{"nope": 1}'),
         ("note", b"{}"),
+        ("note", b'{"note": "a\\u0000b"}'),
         ("resolve", b"{}"),
         ("assign", b"{}"),
         ("reopen", b"{}"),
@@ -261,6 +262,7 @@ async def test_alertmanagers_alerts_stand_in_the_same_list_once(house: House) ->
 
     assert await post({"alerts": [_alarm()]}, "wrong") == 401
     assert await post({"alerts": "many"}) == 422
+    assert await post({"alerts": [{**_alarm(), "fingerprint": "a/b"}]}) == 422
     assert await post({"alerts": [{**_alarm(), "startsAt": "soon"}]}) == 422
     for _ in range(3):
         assert await post({"version": "4", "alerts": [_alarm(), _alarm(alertname="LiuhenWatchdog")]}) == 202
