@@ -43,7 +43,14 @@ class Front:
         self._routers: list[Router] = []
         self.add([health_router(REGISTRY, not_ready, may_scrape)])
         config = uvicorn.Config(
-            self._answer, interface="asgi3", log_config=None, access_log=False, lifespan="off", loop="none", ws="none"
+            self._answer,
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            loop="none",
+            ws="none",
+            server_header=False,
         )
         self._server = _Server(config)
         sockets = [listener] if listener is not None else []

@@ -77,6 +77,12 @@ class ProblemRoute(APIRoute):
         """Wrap the route's handler."""
         handler = super().get_route_handler()
 
+        async def sealed(request: Request) -> Response:
+            answer = await guarded(request)
+            answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+            answer.headers.setdefault("Cache-Control", "no-store")
+            return answer
+
         async def guarded(request: Request) -> Response:
             try:
                 return await handler(await self.before(request))
@@ -95,7 +101,7 @@ class ProblemRoute(APIRoute):
             except HTTPException as error:
                 return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
-        return guarded
+        return sealed
 
 
 def _kept_out(request: Request, error: NotSignedIn | First | Forbidden) -> Response:

@@ -243,6 +243,16 @@ async def test_another_password_ends_the_other_sessions(site: Site) -> None:
         assert (await http.get("/account", headers=person.cookie)).status_code == 401
 
 
+async def test_every_answer_is_sealed(site: Site) -> None:
+    person = await site.person()
+    async with site.http("http://127.0.0.1") as http:
+        for path in ("/api/v1/recorders", "/", "/account", "/api/v1/recorders/none", "/audit", "/sign-in"):
+            answer = await http.get(path, headers=person.cookie)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cache-control"] == "no-store"
+            assert "server" not in answer.headers
+
+
 # What only looks like somebody
 
 
