@@ -10,6 +10,7 @@ from dashboards.alerts.view import view
 from domain.alerts import Alert
 from domain.findings import Finding, Severity
 from domain.registry import Registration
+from storage.office import alerts as rows
 from tests.dashboards.desks import Desks, desks
 from tests.dashboards.feeds import finding
 
@@ -174,3 +175,29 @@ def test_the_worst_stand_first_and_of_those_what_waits_longest() -> None:
 
     alerts = [made(1, "info", 1), made(2, "warning", 3), made(3, "critical", 9), made(4, "warning", 2)]
     assert [int(each.id, 16) for each in inbox([view(each) for each in alerts])] == [3, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("runbook", "links"), [("https://docs.example/runbook#log", True), ("javascript:alert(1)", False), ("", False)]
+)
+async def test_an_alert_about_the_system_leads_to_its_runbook(run: Desks, runbook: str, links: bool) -> None:
+    now = int(run.clock.now())
+    alert = Alert(
+        id="a" * 32,
+        group="source:prometheus/system",
+        family="system",
+        scope="source",
+        severity="critical",
+        opened_at=now,
+        since=now,
+        updated_at=now,
+        runbook=runbook,
+        summary=f"The log does not answer {EVIL}",
+    )
+    await run.office.write(lambda connection: rows.save(run.office, connection, [(alert, None)], rows.lock(connection)))
+    assert "The log does not answer &lt;img" in (await run.get("watch", "/alerts?family=system")).text
+    shown = (await run.get("watch", f"/alerts/{alert.id}")).text
+    assert "按处置手册做" in shown
+    assert (f'href="{runbook}"' in shown) == links
+    assert 'href="javascript' not in shown
+    assert EVIL not in shown
