@@ -19,7 +19,10 @@ X264 = ("-c:v", "libx264", "-profile:v", "baseline", "-level", "3.1", "-pix_fmt"
         ((*SOURCE, *X264), "avc1.42C01F"),
         ((*SOURCE, *TONE, *X264, "-c:a", "aac"), "avc1.42C01F, mp4a.40.2"),
         ((*SOURCE, *TONE, *X264, "-c:a", "libopus"), "avc1.42C01F, opus"),
-        ((*SOURCE, "-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-pix_fmt", "yuv420p"), "hvc1.1.6.L60.90"),
+        (
+            (*SOURCE, "-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-pix_fmt", "yuv420p"),
+            "hvc1.1.6.L60.90",
+        ),
     ],
 )
 def test_what_a_browser_is_told(how: tuple[str, ...], codecs: str) -> None:
