@@ -29,8 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ledger: SQLAlchemy address of the custody ledger, which is a database of its own; as for `catalog`.
         office: Database of what people enter and decide (accounts, premises, alerts, requests): `sqlite:///FILE` or
             `postgresql+psycopg://…`. It can be made from nothing else: back it up.
-        alert_ack_critical_s: How long those who are told of a critical alert have to acknowledge it before it goes to the
-            next level; 0: it does not. A rule of routing may say otherwise.
+        alert_ack_critical_s: How long those who are told of a critical alert have to acknowledge it before it goes to
+            the next level; 0: it does not. A rule of routing may say otherwise.
         alert_ack_warning_s: The same of a warning.
         alertmanager_token_file: File with the bearer token by which Prometheus' Alertmanager may send its alerts here;
             where empty it may not.
@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         oidc_claim: Claim of the provider's that is an account's login.
         spool: Directory for fragments that the log has not acknowledged.
         spool_max_bytes: Most that may wait there.
-        work: Directory for segments being gathered.
+        work: Directory for segments being gathered. The console keeps views of delivered files there, 10 GiB at most.
         uploads: Directory for files that devices deliver later, shared by `ingest` and `store` here; `uploads` in
             `work` where empty. Give it a disk of its own where docking stations deliver many at once.
         upload_max_bytes: Largest file taken in one upload; S3 takes 5 GiB in one object.

@@ -35,7 +35,7 @@ async def notify(house: House) -> None:
         book,
         clock,
         worker=house.worker_id,
-        public_url=settings.public_url,
+        public_url=settings.console_url or settings.public_url,
         levels=levels,
     )
     notifier = Notifier(bus, book, origins, clock, sender.ring)
