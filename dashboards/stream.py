@@ -195,6 +195,9 @@ class Hub:
             for message in messages:
                 for watcher in alike if message is not None else ():
                     self._send(watcher, message)
+        for name in changed:
+            if name not in self._fleet.recorders:
+                self._last_places.pop(name, None)
 
     def _fleet_message(self, person: Person, changed: list[str], now: Instant) -> bytes | None:
         recorders, removed = [], []
