@@ -20,9 +20,9 @@ from domain.alerts import FAMILIES, RANK, Maintenance, Route
 from domain.clock import Clock
 from domain.errors import InvalidInput
 from storage.office import alerts as rows
-from storage.office import outbox
+from storage.office import channels
+from storage.office.channels import CONTACT, PARTY, Channel
 from storage.office.office import Office
-from storage.office.outbox import CONTACT, PARTY, Channel
 
 MAX_WINDOW_MS = 31 * 86_400_000
 """Longest maintenance: what is quiet for longer is forgotten."""
@@ -141,7 +141,7 @@ class Arrangements:
     async def channels(self, person: Person, account_id: str) -> list[Channel]:
         """Return an account's channels, without their addresses. One's own, or with `ALERT_ARRANGE` anybody's."""
         _check_owner(person, account_id)
-        found = await self._office.read(lambda connection: outbox.channels_of(connection, [account_id]))
+        found = await self._office.read(lambda connection: channels.channels_of(connection, [account_id]))
         return found.get(account_id, [])
 
     async def put_channel(self, person: Person, wanted: Channel, address: str | None) -> Channel:
@@ -170,7 +170,7 @@ class Arrangements:
         await self._audit.note(
             person, "channel.written", account=channel.account_id, channel=channel.id, kind_of=channel.kind
         )
-        await self._office.write(lambda connection: outbox.save_channel(self._office, connection, channel, address))
+        await self._office.write(lambda connection: channels.save_channel(self._office, connection, channel, address))
         return channel
 
     async def remove_channel(self, person: Person, account_id: str, channel_id: str) -> None:
@@ -184,7 +184,7 @@ class Arrangements:
         if channel_id not in {each.id for each in await self.channels(person, account_id)}:
             raise Missing(f"no channel {channel_id}")
         await self._audit.note(person, "channel.removed", account=account_id, channel=channel_id)
-        await self._office.write(lambda connection: outbox.remove_channel(connection, channel_id, account_id))
+        await self._office.write(lambda connection: channels.remove_channel(connection, channel_id, account_id))
 
 
 def _place(window: Maintenance) -> Place:

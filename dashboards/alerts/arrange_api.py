@@ -19,7 +19,7 @@ from domain.alerts import Maintenance, Route
 from domain.clock import Instant
 from domain.findings import Severity
 from domain.wire import encode
-from storage.office.outbox import Channel
+from storage.office.channels import Channel
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 Account = Annotated[str, Path(max_length=64, pattern="^[^\\x00]*$")]
@@ -66,7 +66,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of a channel; `storage.office.outbox.Channel` says what the fields are. The address is never answered."""
+    """Body of a channel; `storage.office.channels.Channel` says what the fields are. The address is never answered."""
 
     kind: Name
     position: Annotated[int, Meta(ge=0, le=1000)] = 0

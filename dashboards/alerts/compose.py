@@ -15,8 +15,9 @@ from dashboards.people.rights import Place
 from domain.alerts import Alert, AlertFinding, Line
 from storage.office import alerts as rows
 from storage.office import outbox, premises, units
+from storage.office.channels import PARTY
 from storage.office.office import Office
-from storage.office.outbox import PARTY, Letter, Message
+from storage.office.outbox import Letter, Message
 
 Names = Callable[[str], str]
 """What people call a recorder; its id where they do not."""

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 
 from dashboards.people.rights import Duty, Place, Role
 from domain.alerts import RANK, Alert, Route
-from storage.office import accounts, outbox
-from storage.office.outbox import Channel
+from storage.office import accounts, channels
+from storage.office.channels import Channel
 
 ALONG = (["role:duty_officer"], ["role:supervisor"], ["agency:supervisor"])
 """Where no rule fits: who is on duty there, then who supervises there, then who supervises the agency."""
@@ -96,7 +96,7 @@ def directory(connection: Connection) -> Directory:
         )
         for row in connection.execute(query)
     ]
-    return Directory(people, outbox.channels_of(connection))
+    return Directory(people, channels.channels_of(connection))
 
 
 def levels_of(alert: Alert, route: Route | None) -> list[list[str]]:

@@ -8,7 +8,8 @@ import msgspec
 
 from domain.alerts import RANK
 from domain.clock import Instant
-from storage.office.outbox import Channel, Entry, Result
+from storage.office.channels import Channel
+from storage.office.outbox import Entry, Result
 
 PAUSES_MS = (1_000, 4_000, 15_000)
 """Between the tries by one channel; after the last of them the next channel takes it."""

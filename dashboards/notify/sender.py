@@ -29,10 +29,11 @@ from dashboards.words import words
 from domain.alerts import Alert
 from domain.clock import Clock
 from domain.errors import OfficeUnavailable
-from storage.office import accounts, outbox
+from storage.office import accounts, channels, outbox
 from storage.office import alerts as rows
+from storage.office.channels import CONTACT, PARTY, Channel
 from storage.office.office import Office
-from storage.office.outbox import CONTACT, PARTY, Channel, Entry, Result
+from storage.office.outbox import Entry, Result
 
 MAX_IN_FLIGHT = 96
 """Letters under way at once; the rest waits in the outbox."""
@@ -314,18 +315,18 @@ def _later(entry: Entry, at: int) -> Result:
 def _reached(connection: Connection, account_ids: set[str]) -> dict[str, Reached]:
     if not account_ids:
         return {}
-    channels, addresses = outbox.channels_of(connection, account_ids), outbox.addresses(connection, account_ids)
+    ways, addresses = channels.channels_of(connection, account_ids), channels.addresses(connection, account_ids)
     table = accounts.accounts
     query = select(table.c.account_id, table.c.language).where(
         table.c.account_id.in_(list(account_ids)), table.c.state == "active"
     )
     languages = {row.account_id: row.language for row in connection.execute(query)}
     for account in account_ids - languages.keys() - {PARTY}:
-        channels.pop(account, None)  # whoever left is told nothing more, whatever waits for them
+        ways.pop(account, None)  # whoever left is told nothing more, whatever waits for them
     return {
         account: Reached(
-            channels=channels.get(account, []),
-            addresses={each.id: addresses.get(each.id, "") for each in channels.get(account, [])},
+            channels=ways.get(account, []),
+            addresses={each.id: addresses.get(each.id, "") for each in ways.get(account, [])},
             language=languages.get(account, ""),
         )
         for account in account_ids

@@ -11,7 +11,8 @@ from dashboards.notify.way import Written
 from dashboards.words import Words
 from domain.clock import Instant
 from policies.articles import instruments
-from storage.office.outbox import PARTY, Entry, Message
+from storage.office.channels import PARTY
+from storage.office.outbox import Entry, Message
 
 MAX_KINDS = 5
 MAX_CLAUSES = 8

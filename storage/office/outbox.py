@@ -1,16 +1,13 @@
-"""What is to be sent to people, and what became of it; by which channels they are reached.
+"""What is to be sent to people, and what became of it.
 
 A message says one thing of one alert; an entry of the outbox is a message to one person. Entries are written in the
 transaction that changes the alert, so neither is ever without the other. Their ids are functions of what they say.
-
-Addresses of channels are secrets: they hold the tokens of robots and gateways. They go to the
-notifier alone, and are in no answer and no log.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +24,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    delete,
     exists,
     func,
     or_,
@@ -37,15 +33,10 @@ from sqlalchemy import (
 
 from domain.alerts import RANK, AlertFinding
 from domain.findings import Severity
+from storage.office.channels import PARTY
 from storage.office.office import Office, metadata
 
 EntryState = Literal["queued", "sending", "sent", "failed", "superseded"]
-PARTY = "party"
-"""Owner of the channels by which supervised parties are told, and account of entries to them."""
-
-CONTACT = "{contact}"
-"""Stands in the address of such a channel where the number or mail address goes."""
-
 messages = Table(
     "alert_messages",
     metadata,
@@ -82,40 +73,6 @@ outbox = Table(
     Index("outbox_waiting", "state", "not_before_ms"),
     Index("outbox_by_alert", "alert_id", "account_id"),
 )
-
-channels = Table(
-    "notify_channels",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("account_id", String(200), nullable=False, index=True),
-    Column("position", Integer, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("address", Text, nullable=False),
-)
-
-
-class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """A way to reach somebody, without its address.
-
-    Attributes:
-        id: Of the channel.
-        account_id: Whose; `party` for those by which parties are told.
-        position: The first that takes a message gets it, the next ones where it fails.
-        kind: webhook, dingtalk, wecom, feishu, mail, sms or other.
-        label: What people call it.
-        min_severity: Takes messages from this severity on.
-        quiet_from: `HH:MM` in China, from which all but critical messages wait; empty where none does.
-        quiet_to: Until when.
-    """
-
-    id: str
-    account_id: str
-    position: int
-    kind: str
-    label: str = ""
-    min_severity: Severity = "warning"
-    quiet_from: str = ""
-    quiet_to: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,7 +192,6 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _message = msgspec.json.Decoder(Message)
-_channel = msgspec.json.Decoder(Channel)
 
 
 # -- writing ----------------------------------------------------------------------------------------------------
@@ -479,45 +435,3 @@ def _entry(row: Any) -> Entry:
         given_up=msgspec.json.decode(row.given_up, type=list[str]),
         is_doubtful=row.is_doubtful,
     )
-
-
-# -- channels ---------------------------------------------------------------------------------------------------
-
-
-def channels_of(connection: Connection, account_ids: Collection[str] | None = None) -> dict[str, list[Channel]]:
-    """Return channels by account, each account's in order; of all accounts where None."""
-    query = select(channels.c.body).order_by(channels.c.account_id, channels.c.position, channels.c.id)
-    if account_ids is not None:
-        query = query.where(channels.c.account_id.in_(list(account_ids)))
-    found: dict[str, list[Channel]] = {}
-    for body in connection.execute(query).scalars():
-        channel = _channel.decode(body)
-        found.setdefault(channel.account_id, []).append(channel)
-    return found
-
-
-def addresses(connection: Connection, account_ids: Collection[str]) -> dict[str, str]:
-    """Return the secret addresses of these accounts' channels, by id. For the notifier alone."""
-    query = select(channels.c.id, channels.c.address).where(channels.c.account_id.in_(list(account_ids)))
-    return {row.id: row.address for row in connection.execute(query)}
-
-
-def save_channel(office: Office, connection: Connection, channel: Channel, address: str | None) -> None:
-    """Write a channel; its address stays as it is where None is given."""
-    row: dict[str, Any] = {
-        "id": channel.id,
-        "account_id": channel.account_id,
-        "position": channel.position,
-        "body": msgspec.json.encode(channel).decode(),
-        "address": address or "",
-    }
-    later = {name: row[name] for name in ("account_id", "position", "body")}
-    if address is not None:
-        later["address"] = address
-    connection.execute(office.insert(channels).values(row).on_conflict_do_update(index_elements=["id"], set_=later))
-
-
-def remove_channel(connection: Connection, channel_id: str, account_id: str) -> bool:
-    """Take an account's channel away; False where there was none."""
-    gone = delete(channels).where(channels.c.id == channel_id, channels.c.account_id == account_id)
-    return connection.execute(gone).rowcount > 0

@@ -22,7 +22,7 @@ from dashboards.people.rights import Duty, Person, Role
 from domain.clock import Instant, SystemClock
 from domain.settings import Settings
 from storage.ledger.entry import decode
-from storage.office import outbox, premises
+from storage.office import channels, outbox, premises
 from storage.office.dossier import Contact, Site
 from tests.dashboards.serving import Served, served
 from tests.services import notifying
@@ -234,13 +234,13 @@ async def test_the_address_of_a_channel_is_never_shown_again(house: House) -> No
     assert made.status_code == 201, made.text
     listed = await house.ask("boss", "GET", "/accounts/zhang/channels")
     assert [channel["label"] for channel in listed.json()["items"]] == ["值班群"]
-    kept = await house.parts.office.read(lambda connection: outbox.addresses(connection, ["zhang"]))
+    kept = await house.parts.office.read(lambda connection: channels.addresses(connection, ["zhang"]))
     assert list(kept.values()) == [secret]
     said = json.dumps(await house.said())
     assert "s3cr3t" not in made.text + listed.text + said
     path = f"/accounts/zhang/channels/{made.json()['id']}"
     assert (await house.ask("zhang", "PUT", path, json={**way, "address": None, "label": "二群"})).status_code == 200
-    kept = await house.parts.office.read(lambda connection: outbox.addresses(connection, ["zhang"]))
+    kept = await house.parts.office.read(lambda connection: channels.addresses(connection, ["zhang"]))
     assert list(kept.values()) == [secret]
     assert (await house.ask("zhang", "DELETE", path)).status_code == 204
 

@@ -14,7 +14,8 @@ from dashboards.people.rights import Duty, Place, Role
 from dashboards.words import words
 from domain.alerts import Alert, Maintenance, Route
 from domain.clock import SystemClock
-from storage.office.outbox import PARTY, Channel, Entry, Message
+from storage.office.channels import PARTY, Channel
+from storage.office.outbox import Entry, Message
 from tests.dashboards.serving import served
 from tests.services import notifying
 

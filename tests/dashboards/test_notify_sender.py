@@ -21,8 +21,9 @@ from domain.clock import Instant, SystemClock
 from storage.office import accounts, outbox
 from storage.office import alerts as rows
 from storage.office.accounts import DutyRow
+from storage.office.channels import Channel
 from storage.office.office import Office
-from storage.office.outbox import Channel, Entry, Message
+from storage.office.outbox import Entry, Message
 from tests.services import notifying
 from tests.services.process import poll_until
 from tests.services.receiver import Receiver

@@ -6,10 +6,10 @@ from typing import Any
 
 from domain.clock import Instant, SystemClock
 from domain.findings import Finding, FindingKind, Message, Severity, Status
-from storage.office import accounts, outbox
+from storage.office import accounts, channels
 from storage.office.accounts import DutyRow
+from storage.office.channels import Channel
 from storage.office.office import Office
-from storage.office.outbox import Channel
 
 
 async def person(
@@ -26,7 +26,7 @@ async def person(
 async def channel(office: Office, account_id: str, address: str, **fields: Any) -> Channel:
     """Give an account one more channel."""
     made = Channel(**{"id": uuid.uuid4().hex, "account_id": account_id, "position": 0, "kind": "webhook", **fields})
-    await office.write(lambda connection: outbox.save_channel(office, connection, made, address))
+    await office.write(lambda connection: channels.save_channel(office, connection, made, address))
     return made
 
 
