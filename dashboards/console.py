@@ -35,6 +35,7 @@ from dashboards.pages.explanations import explanations_router
 from dashboards.pages.footage import Footage
 from dashboards.pages.holds import holds_router
 from dashboards.pages.people import people_routers
+from dashboards.pages.placenames import PlaceNames
 from dashboards.pages.recordings import recordings_router
 from dashboards.pages.registration import registration_routers
 from dashboards.pages.shell import Shell, static_router
@@ -108,7 +109,8 @@ class Console:
         self._registry, self._bus, self._clock = registry, bus, clock
         self.projector = Projector(bus, clock, state, catalog, self._changed)
         self.fleet = self.projector.fleet
-        shell = Shell(clock)
+        self._names = PlaceNames(office)
+        shell = Shell(clock, self._names)
         self.wall = Wall(self.fleet, clock, shell, self._place)
         self.hub = Hub(self.fleet, clock, self._place, self.wall)
         self.pictures = LivePictures(bus, clock)
@@ -183,18 +185,20 @@ class Console:
         Raises:
             BusUnavailable: The log could not be joined.
         """
-        registering = asyncio.create_task(self.registering.run(), name="registering")
-        alerts = asyncio.create_task(self.feed.run(), name="alerts")
-        views = asyncio.create_task(self._views.run(), name="views")
-        explanations = asyncio.create_task(ExplanationDesk(self.parts).run(), name="explanations")
+        beside = {
+            "registering": self.registering.run,
+            "alerts": self.feed.run,
+            "views": self._views.run,
+            "explanations": ExplanationDesk(self.parts).run,
+            "names": self._names.run,
+        }
+        jobs = [asyncio.create_task(run(), name=name) for name, run in beside.items()]
         try:
             await self.projector.run()
         finally:
-            registering.cancel()
-            alerts.cancel()
-            views.cancel()
-            explanations.cancel()
-            await asyncio.gather(registering, alerts, views, explanations, return_exceptions=True)
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
 
     async def close(self) -> None:
         """End streams and readers. Before the HTTP server's own shutdown, which waits for open answers."""

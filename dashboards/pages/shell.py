@@ -7,6 +7,7 @@ filled in is escaped. No script and no style stands in a page: both are files of
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -80,12 +81,14 @@ class Shell:
 
     Args:
         clock: The server's time, which pages count ages on.
+        places: What people call a unit or site, by its id: the filter `place` of templates.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, places: Callable[[str], str] = str) -> None:
         self._clock = clock
         self._templates = Environment(loader=PackageLoader("dashboards"), autoescape=True, undefined=StrictUndefined)
         self._templates.filters["ms"] = int
+        self._templates.filters["place"] = places
 
     def page(self, request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
         """Draw a page, or a part of one, for whoever asks.

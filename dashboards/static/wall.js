@@ -88,7 +88,7 @@
     if (asked.site && site !== asked.site) return false;
     if (asked.state && !state.split(" ").includes(asked.state)) return false;
     const text = asked.text.trim().toLowerCase();
-    return !text || `${name} ${recorder} ${unit} ${site}`.toLowerCase().includes(text);
+    return !text || `${name} ${recorder} ${unit} ${site} ${element.textContent}`.toLowerCase().includes(text);
   }
 
   function narrow(only) {

@@ -6,6 +6,8 @@ import pytest
 
 from dashboards.words import LANGUAGES, texts, words
 from domain.findings import Figure, FindingKind
+from policies.loader import names
+from policies.local import default
 
 
 def test_both_languages_have_the_same_texts() -> None:
@@ -26,6 +28,12 @@ def test_both_languages_have_the_same_texts() -> None:
 def test_every_kind_of_finding_has_a_text(code: str) -> None:
     for kind in get_args(FindingKind):
         assert words(code).finding(kind, kind, {}) != kind
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_act_of_a_policy_has_a_text(code: str) -> None:
+    acts = {act.id for name in names() for act in default().policy(name).acts}
+    assert {act for act in acts if words(code)("act", act) == act} == set()
 
 
 def test_findings_in_words() -> None:
