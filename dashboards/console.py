@@ -31,6 +31,7 @@ from dashboards.holding.api import holds_api
 from dashboards.metrics import FleetCollector
 from dashboards.openapi import openapi_router
 from dashboards.pages.alerts import alert_pages_router
+from dashboards.pages.arrangements import arrangements_pages
 from dashboards.pages.explanations import explanations_router
 from dashboards.pages.footage import Footage
 from dashboards.pages.holds import holds_router
@@ -146,10 +147,12 @@ class Console:
     def routers(self) -> list[APIRouter]:
         """Return the routers of API, pictures and page. `/metrics` and health are for the process: `health_router`."""
         parts = self.parts
+        arrangements = Arrangements(parts.office, parts.audit, parts.clock)
         return [
             api_router(parts),
             alerts_api(parts, self.desk),
-            arrangements_router(parts, Arrangements(parts.office, parts.audit, parts.clock)),
+            arrangements_router(parts, arrangements),
+            arrangements_pages(parts, arrangements),
             alertmanager_router(parts, self.desk.book),
             stored_router(parts.guard, self._recordings, AccessLog(parts.ledger, parts.clock), self._playing),
             live_router(parts, AccessLog(parts.ledger, parts.clock)),

@@ -140,6 +140,13 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "POST /holds/ended": ("SM", ANYWHERE),
     # alerts and explanations
     "GET /api/v1/findings": ("DSOFA", LIST),
+    "GET /arrangements": (ANY_ACCOUNT, ANYWHERE),
+    "POST /arrangements/channels": (ANY_ACCOUNT, ANYWHERE),
+    "POST /arrangements/channels/remove": (ANY_ACCOUNT, ANYWHERE),
+    "POST /arrangements/maintenance": ("SX", ANYWHERE),
+    "POST /arrangements/maintenance/end": ("SX", ANYWHERE),
+    "POST /arrangements/routes": ("SX", ANYWHERE),
+    "POST /arrangements/routes/remove": ("SX", ANYWHERE),
     "GET /alerts": ("DSOFA", ANYWHERE),
     "GET /parts/alerts": ("DSOFA", ANYWHERE),
     "GET /alerts/{alert_id}": ("DSOFA", ANYWHERE),
