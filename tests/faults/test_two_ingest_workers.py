@@ -197,7 +197,7 @@ async def test_the_survivor_takes_over_and_nothing_is_lost_or_doubled(
 async def until_shared_out(bootstrap: str) -> None:
     """Wait until the group has given both workers their partitions."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while sorted(_shares(admin)) != [2, 2]:  # noqa: ASYNC110 - the broker is asked
             await asyncio.sleep(0.2)
     await asyncio.sleep(2)  # the broker knows first; a member hears of it with its next sign of life, after 1.5 s

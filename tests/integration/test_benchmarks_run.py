@@ -1,6 +1,6 @@
 """The benchmarks run to their end and write figures; how good they are is not looked at here.
 
-Those that need a broker take half a minute each: `BENCH_KAFKA=1` runs them too.
+Those that need a broker, a browser or feeds in real time take half a minute each: `BENCH_ALL=1` runs them too.
 """
 
 import json
@@ -14,8 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _ON_KAFKA = {"bench_bus", "bench_delay", "bench_faust", "bench_rtsp_kafka"}
+_IN_REAL_TIME = {"bench_console", "bench_detection", "bench_notify", "bench_picture", "bench_rtsp", "bench_whip"}
 _ALL = {path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")}
-_NAMES = sorted(_ALL if os.environ.get("BENCH_KAFKA") else _ALL - _ON_KAFKA)
+_NAMES = sorted(_ALL if os.environ.get("BENCH_ALL") else _ALL - _ON_KAFKA - _IN_REAL_TIME)
 
 
 def _numbers(value: Any) -> list[float]:

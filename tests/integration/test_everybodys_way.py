@@ -153,7 +153,7 @@ def test_a_camera_from_its_registration_to_the_alert_that_its_cable_was_pulled(
     desk.sign_in("supervisor", page)
     desk.press("#use button[value=activate]")
     poll_until(lambda: desk.one("#camera-state").text == "已启用", "active", 20)
-    desk.until_there("/", "#row-cam-new[data-state~=live]", "the camera live on the wall", 40)
+    desk.until_there("/", "#row-cam-new[data-state~=live]", "the camera live on the wall", 90)
     desk.press("#watch-cam-new")
     desk.plays()
 
