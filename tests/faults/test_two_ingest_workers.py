@@ -99,8 +99,9 @@ class Site:
         return Program(self.directory / f"{role}-{port}", [role], settings, port)
 
     def ingest(self, worker_id: str, port: int) -> Program:
-        """Make an ingest worker; one that comes back has the same id."""
-        return self.program("ingest", port, {"LIUHEN_WORKER_ID": worker_id})
+        """Make an ingest worker, with a folder of its own for uploads; one that comes back has the same id."""
+        own = {"LIUHEN_WORKER_ID": worker_id, "LIUHEN_UPLOADS": str(self.directory / f"uploads-{worker_id}")}
+        return self.program("ingest", port, own)
 
 
 class Events:
