@@ -12,7 +12,7 @@ import pytest
 
 from tests.detectors.logs import by_recorder, inputs, recording, said, shuffled, with_restarts
 
-SEEDS = int(os.environ.get("SEEDS", "100"))
+SEEDS = int(os.environ.get("SEEDS", "40"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -32,7 +32,7 @@ gop_s = 1.0
 """
 LEAKS = ("Traceback (most recent", 'File "/', "site-packages", TOKEN, "argon2id$", "sqlite3.", "sqlalchemy.")
 """None of these stands in any answer."""
-FUZZED_S = 30
+FUZZED_S = 15
 
 
 @pytest.fixture(scope="module")

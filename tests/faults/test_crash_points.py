@@ -20,7 +20,7 @@ pytestmark = pytest.mark.faults
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SAMPLE = int(os.environ.get("CRASH_POINTS", "40"))
+SAMPLE = int(os.environ.get("CRASH_POINTS", "24"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 LONG = pytest.mark.timeout(600 if SAMPLE else 7200)
 

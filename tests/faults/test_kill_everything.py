@@ -25,7 +25,7 @@ from tests.services.process import free_port
 
 pytestmark = pytest.mark.faults
 
-EMBEDDED_KILLS = int(os.environ.get("FAULT_KILLS", "3"))
+EMBEDDED_KILLS = int(os.environ.get("FAULT_KILLS", "2"))
 KILLS = int(os.environ.get("FAULT_KILLS", "8"))
 ROLES_KILLED = tuple(os.environ.get("FAULT_ROLES", "").split(",")) if os.environ.get("FAULT_ROLES") else ROLES
 RECORDERS = ("cam-1", "cam-2", "rec-1", "rec-2")

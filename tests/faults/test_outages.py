@@ -25,7 +25,7 @@ from tests.services.process import free_port
 
 pytestmark = pytest.mark.faults
 
-AWAY_S = float(os.environ.get("FAULT_AWAY_S", "15"))
+AWAY_S = float(os.environ.get("FAULT_AWAY_S", "10"))
 RECORDERS = ("cam-1", "cam-2", "rec-1", "rec-2")
 SEGMENT_S = 20
 USUAL_LAG_S = 2 * SEGMENT_S + 5

@@ -28,7 +28,7 @@ from tests.detectors.logs import Line, recording
 from tests.services.kafka import KafkaServer
 from tests.services.process import Server
 
-KILLS = int(os.environ.get("FAULT_KILLS", "5"))
+KILLS = int(os.environ.get("FAULT_KILLS", "3"))
 PARTITIONS = 4
 ROOT = Path(__file__).resolve().parents[2]
 
